@@ -1,0 +1,1 @@
+"""levmon: exact health of leveraged positions on EVM chains."""

@@ -1,0 +1,113 @@
+"""The contract that every protocol fulfils. A new protocol is one subclass, its ABI file and its test; no other edit.
+
+A protocol is read in three plans, all pinned to one block hash:
+- static: addresses, symbols, decimals, which rules apply. Cached on disk; `recheck` re-verifies it at each pinned hash.
+- state: everything that decides health. Nothing that a recorded cassette of the market would not hold.
+- context: ages of price sources, sentinels, grace periods, free liquidity: what gates a liquidation and what users are
+  shown beside health. Where it is missing, gates are unknown, health is not.
+
+What a protocol must not do: I/O, clocks, floats, or a call to the contract's own health getter outside `truth`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from monitor.core.types import Address, BlockRef, Health, Line, MarketRef, Position, Price, ReadPlan, Unreadable
+
+M = TypeVar("M")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A known market: where it is, and the public source of the address."""
+
+    chain_id: int
+    address: Address
+    source: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A rule version and how its exactness was shown, e.g. ("3.6", "recorded contracts and localnet")."""
+
+    name: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The contract's own answer for one owner, by the same names as Health.reported. `error` where it reverts."""
+
+    owner: Address
+    reported: Mapping[str, int]
+    error: str = ""
+
+
+class Protocol(ABC, Generic[M, C]):
+    """M: the market's static facts, C: its context; both frozen dataclasses of ints, text and tuples."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    versions: ClassVar[tuple[Version, ...]]
+    deployments: ClassVar[Mapping[str, Deployment]] = {}
+    facts_type: ClassVar[type[Any]]
+    """M itself, so that the cache can be written and read as JSON."""
+
+    @abstractmethod
+    def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[M]:
+        """Read the market's static facts. May raise: CallFailed, ProtocolError."""
+
+    @abstractmethod
+    def recheck(self, facts: M, block: BlockRef) -> ReadPlan[bool]:
+        """Whether cached facts still hold at `block` (proxy moved, reserve added, oracle swapped). One round."""
+
+    @abstractmethod
+    def state(self, facts: M, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Position | Unreadable]]:
+        """Raw state of each owner, in order; a failed read makes that owner Unreadable, never empty."""
+
+    @abstractmethod
+    def context(self, facts: M, block: BlockRef) -> ReadPlan[C]:
+        """What gates liquidations and how old the prices are. Needs no positions, so it travels with the state."""
+
+    @abstractmethod
+    def evaluate(self, position: Position, context: C | None = None, at_s: int | None = None) -> Health:
+        """The contract's verdict from raw state, at the pinned block's timestamp or at `at_s` seconds (a later time).
+
+        Without context the gates that need it are unknown. `at_next_block` is left to the engine.
+        """
+
+    @abstractmethod
+    def truth(self, facts: M, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
+        """The contract's own getter for each owner, for `verify` and for confirming rules. Nothing else may call it."""
+
+    @abstractmethod
+    def explain(self, position: Position, context: C | None = None) -> list[Line]:
+        """Every number of the verdict with its formula and the call that it came from."""
+
+    def prices(self, facts: M, positions: Sequence[Position], context: C | None, block: BlockRef) -> list[Price]:
+        """The prices in use with source and age, for people. Default: none told."""
+        return []
+
+    def symbols(self, facts: M) -> Mapping[str, str]:
+        """Price key -> symbol, for shocks by symbol and for tables."""
+        return {}
+
+    # -- which rules apply: protocols with several rule versions override these two -------------------------------
+
+    def candidates(self, facts: M) -> tuple[M, ...]:
+        """Facts under each rule version that the market may follow, most likely first; empty: nothing to confirm.
+
+        The market layer keeps the first that reproduces `truth` for at least 20 borrowers of mixed shape.
+        """
+        return ()
+
+    def sample(self, facts: M, block: BlockRef, blocks: int) -> ReadPlan[list[Address]]:
+        """Owners seen in the market's logs of the last `blocks` blocks, newest first, for confirming rules."""
+        yield from ()
+        return []

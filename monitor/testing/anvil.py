@@ -1,0 +1,251 @@
+"""anvil: a process of our own on a free loopback port, and the DevChain port in front of it.
+
+Knows the flags that make blocks and fees repeatable, and the JSON-RPC methods of a development node. It asks plainly over
+one kept-alive loopback connection; levmon's own transport is what is under test and so is not used here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from monitor.testing.codec import address_of
+from monitor.testing.devchain import ZERO_ADDRESS, CallReverted, DevChain, DevChainError, account_address
+
+GENESIS_TIMESTAMP = 1_700_000_000
+READY_WITHIN_S = 20.0
+TRANSACTION_GAS = 60_000_000  # under the block's limit, enough to list ten reserves at once
+
+
+class AnvilFailed(DevChainError):
+    """anvil did not start; the message holds the end of what it printed."""
+
+
+class AnvilProcess:
+    """A context manager: anvil on loopback, killed by its own pid on the way out.
+
+    `timestamp` is that of the genesis block; None means the wall clock. With `step_s` every block is that many seconds
+    after its parent, so that runs repeat exactly; None lets block time follow the clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: Path | None = None,
+        port: int = 0,
+        timestamp: int | None = GENESIS_TIMESTAMP,
+        step_s: int | None = 1,
+        log: Path | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        self._binary = binary
+        self._asked_port = port
+        self._timestamp = timestamp
+        self._step_s = step_s
+        self._log = log
+        self._flags = tuple(flags)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise AnvilFailed("anvil is not running")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """May raise AnvilFailed: it ended early (port taken, bad flag) or was not ready in time."""
+        from monitor.testing.artifacts import find_anvil
+
+        owns_log = self._log is None
+        if self._log is None:
+            handle, name = tempfile.mkstemp(prefix="levmon-anvil-", suffix=".log")
+            os.close(handle)
+            self._log = Path(name)
+        command = [
+            str(self._binary or find_anvil()),
+            *("--host", "127.0.0.1", "--port", str(self._asked_port)),
+            *("--hardfork", "prague", "--code-size-limit", "100000", "--gas-limit", "100000000"),
+            *("--base-fee", "0", "--gas-price", "0", "--auto-impersonate"),
+            *(("--timestamp", str(self._timestamp)) if self._timestamp is not None else ()),
+            *self._flags,
+        ]
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            self.port = self._wait_until_ready(self._process, self._log)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            if owns_log:
+                # the open file lives on for anvil; its name is not needed and must not stay behind
+                self._log.unlink(missing_ok=True)
+                self._log = None
+        chain = AnvilDevChain(self.url)
+        chain.rpc("anvil_setLoggingEnabled", False)
+        if self._step_s is not None:
+            chain.rpc("anvil_setBlockTimestampInterval", self._step_s)
+        chain.close()
+        return self
+
+    @staticmethod
+    def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> int:
+        mark = "Listening on 127.0.0.1:"
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            text = log.read_text(errors="replace")
+            if mark in text and text.endswith("\n"):
+                return int(text.rsplit(mark, 1)[1].split()[0])
+            if process.poll() is not None:
+                raise AnvilFailed(f"anvil ended with code {process.returncode}: {text.strip()[-600:]}")
+            if time.monotonic() > deadline:
+                raise AnvilFailed(f"anvil was not ready within {READY_WITHIN_S} s: {text.strip()[-600:]}")
+            try:
+                process.wait(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def stop(self) -> None:
+        """Ends this process and waits for it; says nothing when there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def detach(self) -> int:
+        """Let anvil outlive this object; answers its pid, by which the caller ends it later."""
+        pid = self.pid
+        if self._process is not None:
+            self._process.returncode = 0  # keeps Popen from warning that its child still runs
+        self._process = None
+        return pid
+
+    def chain(self) -> AnvilDevChain:
+        return AnvilDevChain(self.url)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class AnvilDevChain(DevChain):
+    """A DevChain over the JSON-RPC of an anvil that impersonates every account and mines at once."""
+
+    def __init__(self, url: str, *, timeout_s: float = 60.0) -> None:
+        parts = urlsplit(url)
+        if parts.hostname not in {"127.0.0.1", "localhost", "::1"} or parts.port is None:
+            raise DevChainError("a development chain is driven on loopback only, with its port given")
+        self.url = url
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+        self._ids = count(1)
+        self._chain_id: int | None = None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """One JSON-RPC request. May raise: CallReverted, DevChainError, OSError when nobody listens."""
+        body = json.dumps({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
+        try:
+            self._connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            answer = json.loads(self._connection.getresponse().read())
+        except (http.client.HTTPException, OSError):
+            self._connection.close()
+            raise
+        if "error" in answer:
+            error = answer["error"]
+            data = error.get("data")
+            if error.get("code") == 3 or "revert" in str(error.get("message", "")):
+                raise CallReverted(method, bytes.fromhex(data[2:]) if isinstance(data, str) else b"")
+            raise DevChainError(f"{method}: {error.get('message')}")
+        return answer["result"]
+
+    @property
+    def chain_id(self) -> int:
+        if self._chain_id is None:
+            self._chain_id = int(self.rpc("eth_chainId"), 16)
+        return self._chain_id
+
+    def account(self, label: str) -> str:
+        return account_address(label)
+
+    def _transact(self, fields: dict[str, str]) -> dict[str, Any]:
+        digest = self.rpc("eth_sendTransaction", {**fields, "gas": hex(TRANSACTION_GAS), "gasPrice": "0x0"})
+        receipt = self.rpc("eth_getTransactionReceipt", digest)
+        if receipt is None:
+            raise DevChainError("the transaction was not mined at once: this chain mines at intervals")
+        if receipt["status"] != "0x1":
+            raise CallReverted("transaction", self._why(fields, int(receipt["blockNumber"], 16)))
+        return dict(receipt)
+
+    def _why(self, fields: dict[str, str], block: int) -> bytes:
+        """Revert data of a mined transaction, found by calling it again on its parent block."""
+        try:
+            self.rpc("eth_call", fields, hex(block - 1))
+        except CallReverted as error:
+            return error.data
+        return b""
+
+    def create(self, sender: str, init_code: bytes) -> str:
+        return address_of(self._transact({"from": sender, "data": "0x" + init_code.hex()})["contractAddress"])
+
+    def send_data(self, sender: str, to: str, data: bytes) -> None:
+        self._transact({"from": sender, "to": to, "data": "0x" + data.hex()})
+
+    def call_data(self, to: str, data: bytes, *, sender: str = ZERO_ADDRESS) -> bytes:
+        fields = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(TRANSACTION_GAS)}
+        return bytes.fromhex(self.rpc("eth_call", fields, "latest")[2:])
+
+    def mine(self, blocks: int = 1) -> None:
+        for _ in range(blocks):
+            self.rpc("evm_mine")
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        self.rpc("evm_setNextBlockTimestamp", timestamp)
+
+    def block_number(self) -> int:
+        return int(self.rpc("eth_blockNumber"), 16)
+
+    def timestamp(self) -> int:
+        return int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+
+    def snapshot(self) -> str:
+        return str(self.rpc("evm_snapshot"))
+
+    def revert(self, snapshot: str) -> None:
+        if self.rpc("evm_revert", snapshot) is not True:
+            raise DevChainError(f"anvil does not know snapshot {snapshot}")
