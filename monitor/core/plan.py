@@ -8,7 +8,7 @@ the plan that asked (and only there) as CallFailed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monitor.core.errors import CallFailed
 from monitor.core.types import Answer, Ok, Query, ReadPlan
@@ -24,6 +24,13 @@ def advance(plan: ReadPlan[T], batch: Sequence[Query], answers: Sequence[Answer]
         if not isinstance(answer, Ok) and not query.allow_revert:
             return plan.throw(CallFailed(query, answer))
     return plan.send(answers)
+
+
+def values(answer: Answer) -> tuple[Any, ...]:
+    """The outputs of an answer to a query without `allow_revert`, which the driver lets through only as Ok."""
+    if not isinstance(answer, Ok):
+        raise TypeError(f"a failed answer reached the plan: {answer}")
+    return answer.values
 
 
 def run(plan: ReadPlan[T], answer: Callable[[Sequence[Query]], Sequence[Answer]]) -> T:
@@ -73,5 +80,3 @@ def done(value: T) -> ReadPlan[T]:
     """A plan that asks nothing."""
     yield from ()
     return value
-
-

@@ -54,7 +54,7 @@ class Protocol(ABC, Generic[M, C]):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    versions: ClassVar[tuple[Version, ...]]
+    versions: ClassVar[Sequence[Version]]
     deployments: ClassVar[Mapping[str, Deployment]] = {}
     facts_type: ClassVar[type[Any]]
     """M itself, so that the cache can be written and read as JSON."""
