@@ -23,6 +23,8 @@ WAD = 10**18
 RAY = 10**27
 BPS = 10_000
 UINT256_MAX = 2**256 - 1
+MAX_EXPONENT = 78
+"""As many decimal digits as 2**256 has: text such as 1e999999999 would otherwise fill the memory as a fraction."""
 
 
 def mul_div_down(a: int, b: int, denominator: int) -> int:
@@ -64,6 +66,8 @@ def parse_decimal(text: str | Decimal | int) -> Fraction:
         raise ConfigError(f"not a number: {text!r}", hint="write a decimal number such as 1.5") from None
     if not value.is_finite():
         raise ConfigError(f"not a finite number: {text!r}", hint="write a decimal number such as 1.5")
+    if value and (abs(value.adjusted()) > MAX_EXPONENT or -int(value.as_tuple().exponent) > MAX_EXPONENT):
+        raise ConfigError(f"out of range: {str(text)[:40]!r}", hint="write a decimal number such as 1.5")
     return Fraction(value)
 
 
