@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
-from monitor.testing import aave_v3_core
-from monitor.testing.aave_v3_core import Contracts
+from monitor.testing import aave_v3_core, aave_v3_origin
 from monitor.testing.aave_v3_listing import EMODE_PRICE_E8, STABLE_EMODE, Listing, listings
 from monitor.testing.aave_v3_loans import cast, opening
-from monitor.testing.aave_v3_market import AaveMarket, Reserve, Version
+from monitor.testing.aave_v3_market import AaveMarket, Contracts, Reserve, Version
 from monitor.testing.aave_v3_people import populate
 from monitor.testing.artifacts import core_v3, own_contract
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
@@ -96,18 +95,20 @@ def _deploy_protocol(
     assets: Mapping[str, str],
     feeds: Mapping[str, str],
 ) -> tuple[Contracts, dict[int, str]]:
+    """The market's contracts, and the feeds that e-mode categories have of their own."""
     sources = "setAssetSources(address[],address[])"
-    contracts = aave_v3_core.deploy_contracts(chain, admin, "levmon core")
+    keys, values = [assets[x.symbol] for x in listed], [feeds[x.symbol] for x in listed]
+    if version == "3.6":
+        contracts = aave_v3_origin.deploy_contracts(chain, admin, "levmon core 3.6")
+        aave_v3_origin.list_reserves(chain, admin, contracts, listed, assets)
+        chain.send(admin, contracts.oracle, sources, keys, values)
+        aave_v3_origin.add_emodes(chain, admin, contracts, assets)
+        return contracts, {}
+    contracts = aave_v3_core.deploy_contracts(chain, admin, "levmon core 3.0")
     aave_v3_core.list_reserves(chain, admin, contracts, listed, assets)
     price_key = chain.account("stable e-mode price key")
     emode_feed = deploy_feed(chain, admin, "stable e-mode / USD", EMODE_PRICE_E8)
-    chain.send(
-        admin,
-        contracts.oracle,
-        sources,
-        [*(assets[x.symbol] for x in listed), price_key],
-        [*(feeds[x.symbol] for x in listed), emode_feed],
-    )
+    chain.send(admin, contracts.oracle, sources, [*keys, price_key], [*values, emode_feed])
     aave_v3_core.add_emodes(chain, admin, contracts, listed, assets, price_key)
     return contracts, {STABLE_EMODE: emode_feed}
 

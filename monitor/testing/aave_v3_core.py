@@ -6,9 +6,9 @@ Knows the steps and roles of 3.0 only. What is listed comes from aave_v3_listing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from monitor.testing.aave_v3_listing import ETH_EMODE, STABLE_EMODE, Listing, Rates
+from monitor.testing.aave_v3_market import Contracts
 from monitor.testing.artifacts import core_v3
 from monitor.testing.devchain import ZERO_ADDRESS, DevChain
 
@@ -18,17 +18,6 @@ INIT_RESERVES = (
     "initReserves((address,address,address,uint8,address,address,address,address,"
     "string,string,string,string,string,string,bytes)[])"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Contracts:
-    """The singletons of a market."""
-
-    provider: str
-    pool: str
-    configurator: str
-    oracle: str
-    data_provider: str
 
 
 def _pieces(chain: DevChain, admin: str, provider: str) -> tuple[str, str]:

@@ -14,6 +14,17 @@ VERSIONS: tuple[Version, ...] = ("3.0", "3.6")
 
 
 @dataclass(frozen=True, slots=True)
+class Contracts:
+    """The singletons of a market."""
+
+    provider: str
+    pool: str
+    configurator: str
+    oracle: str
+    data_provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reserve:
     """One listed asset; `feed` is our PriceFeed (8 decimals). `s_token` is None from 3.2 on."""
 
