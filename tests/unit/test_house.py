@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import tomllib
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,3 +281,51 @@ class TestHelp:
     @pytest.mark.parametrize("command", ["check", "watch", "verify", "explain", "whatif"])
     def test_help_of_a_command_loads_nothing_heavy(self, user_python: Path, command: str) -> None:
         assert self.heavy(self.loaded_by(user_python, command, "--help")) == []
+
+
+@pytest.fixture(scope="module")
+def mutation() -> Any:
+    spec = importlib.util.spec_from_file_location("mutation", ROOT / "scripts" / "mutation.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestMutation:
+    """What scripts/mutate changes: its score means something only if it leaves no kind of slip out."""
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("a < b", {"a <= b", "a >= b"}),
+            ("a == b != c", {"a != b != c", "a == b == c"}),
+            ("a in b and c is d", {"a in b or c is d", "a not in b and c is d", "a in b and c is not d"}),
+            ("a + b * c", {"a - b * c", "a + b // c"}),
+            ("-a // b", {"-a * b", "a // b"}),
+            ("a >> b & c", {"a << b & c", "a >> b | c"}),
+            ("a if b else c", {"a if not b else c"}),
+            ("f(True, 0)", {"pass", "f(False, 0)", "f(True, 1)"}),
+            ("x = 10", {"x = 11", "x = 9"}),
+            ("x = 'WETH'", {"x = 'WETH_'"}),
+            ("x = 'text for people'", set()),
+            ("x: 'Asset' = min(y)", {"x: 'Asset' = max(y)"}),
+            ("x = mul_div_down(mul_div_up)", {"x = mul_div_up(mul_div_up)", "x = mul_div_down(mul_div_down)"}),
+            ("x = mul_div_down(y)", set()),
+            ("x += y", {"x -= y"}),
+            ("while a:\n    break", {"while not a:\n    break", "while a:\n    continue"}),
+            ("Wad = NewType('Wad', int)", set()),
+            (
+                "@f(1)\ndef g() -> 2:\n    'Docstring.'\n    return not a",
+                {'@f(1)\ndef g() -> 2:\n    """Docstring."""\n    return a'},
+            ),
+        ],
+    )
+    def test_makes_every_change(self, mutation: Any, source: str, expected: set[str]) -> None:
+        changed = []
+        for number in range(len(mutation.mutants(ast.parse(source)))):
+            tree = ast.parse(source)
+            mutation.mutants(tree)[number].apply()
+            changed.append(ast.unparse(tree))
+        assert sorted(changed) == sorted(expected)
