@@ -8,6 +8,7 @@ the plan that asked (and only there) as CallFailed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from monitor.core.errors import CallFailed
@@ -67,13 +68,18 @@ def gather(plans: Iterable[ReadPlan[T]]) -> ReadPlan[list[T | CallFailed]]:
         places: dict[Query, int] = {}
         for batch in waiting.values():
             for query in batch:
-                places.setdefault(query, len(places))
+                places.setdefault(_tolerant(query), len(places))
+        # whoever drives this plan must not raise one plan's failure here, where it would end them all
         answers = yield tuple(places)
         asked, waiting = waiting, {}
         for index, batch in asked.items():
-            mine = [answers[places[query]] for query in batch]
+            mine = [answers[places[_tolerant(query)]] for query in batch]
             step(index, lambda plan=todo[index], batch=batch, mine=mine: advance(plan, batch, mine))  # type: ignore[misc]
     return results  # type: ignore[return-value]  # every slot is filled once its plan has ended
+
+
+def _tolerant(query: Query) -> Query:
+    return query if query.allow_revert else replace(query, allow_revert=True)
 
 
 def done(value: T) -> ReadPlan[T]:
