@@ -11,16 +11,24 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
+from eth_tester import EthereumTester
 
 from monitor.testing import aave_v3
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import AnvilDevChain, AnvilProcess
+from monitor.testing.py_evm import EthTesterDevChain, new_tester
 
 
 class AnvilAave(NamedTuple):
     process: AnvilProcess
     market: AaveMarket
     chain: AnvilDevChain
+
+
+class EthTesterAave(NamedTuple):
+    tester: EthereumTester
+    market: AaveMarket
+    chain: EthTesterDevChain
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +51,31 @@ def anvil_markets() -> Iterator[Callable[[Version], AnvilAave]]:
 @pytest.fixture
 def anvil_aave(request: pytest.FixtureRequest, anvil_markets: Callable[[Version], AnvilAave]) -> Iterator[AnvilAave]:
     local = anvil_markets(getattr(request, "param", "3.0"))
+    snapshot = local.chain.snapshot()
+    yield local
+    local.chain.revert(snapshot)
+
+
+@pytest.fixture(scope="session")
+def ethtester_markets() -> Callable[[Version], EthTesterAave]:
+    """One chain in this process per version, deployed when first asked for (about 15 s each)."""
+    deployed: dict[Version, EthTesterAave] = {}
+
+    def market(version: Version) -> EthTesterAave:
+        if version not in deployed:
+            tester = new_tester()
+            chain = EthTesterDevChain(tester)
+            deployed[version] = EthTesterAave(tester, aave_v3.deploy(chain, version), chain)
+        return deployed[version]
+
+    return market
+
+
+@pytest.fixture
+def ethtester_aave(
+    request: pytest.FixtureRequest, ethtester_markets: Callable[[Version], EthTesterAave]
+) -> Iterator[EthTesterAave]:
+    local = ethtester_markets(getattr(request, "param", "3.0"))
     snapshot = local.chain.snapshot()
     yield local
     local.chain.revert(snapshot)
