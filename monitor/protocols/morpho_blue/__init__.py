@@ -9,7 +9,6 @@ liquidation, and makes health unknown. What this file must not know: nodes, cloc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from monitor.core.errors import ProtocolError
@@ -38,239 +37,26 @@ from monitor.core.types import (
     Unread,
     Unreadable,
 )
-from monitor.core.units import UINT256_MAX, WAD, format_units, mul_div_down
+from monitor.core.units import WAD, format_units
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.morpho_blue.irm import adaptive_rate
+from monitor.protocols.morpho_blue.math import (
+    ORACLE_PRICE_SCALE,
+    Facts,
+    Overflows,
+    State,
+    Token,
+    Totals,
+    accrue,
+    liquidate,
+    to_assets_up,
+    u256,
+)
 
 ABI = "morpho_blue"
-ORACLE_PRICE_SCALE = 10**36
-VIRTUAL_SHARES = 10**6
-VIRTUAL_ASSETS = 1
-UINT128_MAX = 2**128 - 1
 ZERO: Address = "0x0000000000000000000000000000000000000000"
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
 MAX_DECIMALS = 36
-
-# -- AdaptiveCurveIrm ------------------------------------------------------------------------------------------------
-
-YEAR = 365 * 86_400
-CURVE_STEEPNESS = 4 * WAD
-ADJUSTMENT_SPEED = 50 * WAD // YEAR
-TARGET_UTILIZATION = 9 * WAD // 10
-INITIAL_RATE_AT_TARGET = 4 * WAD // 100 // YEAR
-MIN_RATE_AT_TARGET = WAD // 1000 // YEAR
-MAX_RATE_AT_TARGET = 2 * WAD // YEAR
-LN_2 = 693_147_180_559_945_309
-LN_WEI = -41_446_531_673_892_822_312
-WEXP_UPPER_BOUND = 93_859_467_695_000_404_319
-WEXP_UPPER_VALUE = 57_716_089_161_558_943_949_701_069_502_944_508_345_128_422_502_756_744_429_568
-
-
-def _div(a: int, b: int) -> int:
-    """Signed division toward zero, as the EVM's SDIV."""
-    quotient = abs(a) // abs(b)
-    return quotient if (a < 0) == (b < 0) else -quotient
-
-
-def w_exp(x: int) -> int:
-    """ExpLib.wExp: e^x in WAD by range reduction and a second-order Taylor polynomial."""
-    if x < LN_WEI:
-        return 0
-    if x >= WEXP_UPPER_BOUND:
-        return WEXP_UPPER_VALUE
-    q = _div(x + (LN_2 // 2 if x >= 0 else -(LN_2 // 2)), LN_2)
-    r = x - q * LN_2
-    exp_r = WAD + r + _div(_div(r * r, WAD), 2)
-    return exp_r << q if q >= 0 else exp_r >> -q
-
-
-def adaptive_rate(totals: Totals, rate_at_target: int, now_s: int) -> int:
-    """AdaptiveCurveIrm._borrowRate: the average rate since lastUpdate, WAD per second."""
-    tba, tsa = totals.total_borrow_assets, totals.total_supply_assets
-    utilization = mul_div_down(tba, WAD, tsa) if tsa else 0
-    norm = WAD - TARGET_UTILIZATION if utilization > TARGET_UTILIZATION else TARGET_UTILIZATION
-    err = _div((utilization - TARGET_UTILIZATION) * WAD, norm)
-    if rate_at_target == 0:
-        average = INITIAL_RATE_AT_TARGET
-    else:
-        linear = _div(ADJUSTMENT_SPEED * err, WAD) * (now_s - totals.last_update)
-        if linear == 0:
-            average = rate_at_target
-        else:
-            end = _new_rate_at_target(rate_at_target, linear)
-            mid = _new_rate_at_target(rate_at_target, _div(linear, 2))
-            average = _div(rate_at_target + end + 2 * mid, 4)
-    coefficient = WAD - _div(WAD * WAD, CURVE_STEEPNESS) if err < 0 else CURVE_STEEPNESS - WAD
-    return _div((_div(coefficient * err, WAD) + WAD) * average, WAD)
-
-
-def _new_rate_at_target(start: int, linear: int) -> int:
-    return min(max(_div(start * w_exp(linear), WAD), MIN_RATE_AT_TARGET), MAX_RATE_AT_TARGET)
-
-
-# -- facts and state -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """An ERC-20 of the market."""
-
-    address: Address
-    symbol: str
-    decimals: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A market's immutable parameters. `adaptive`: the rate model answers rateAtTarget as AdaptiveCurveIrm does."""
-
-    market: MarketRef
-    loan: Token
-    collateral: Token
-    oracle: Address
-    irm: Address
-    lltv: int
-    adaptive: bool
-
-    @property
-    def params(self) -> tuple[Address, Address, Address, Address, int]:
-        """The MarketParams struct."""
-        return (self.loan.address, self.collateral.address, self.oracle, self.irm, self.lltv)
-
-    @property
-    def market_id(self) -> bytes:
-        """The market id as bytes32."""
-        return bytes.fromhex((self.market.id or "").removeprefix("0x"))
-
-    @property
-    def price_decimals(self) -> int:
-        """The oracle's price of one whole collateral token in whole loan tokens has this many decimals."""
-        return 36 + self.loan.decimals - self.collateral.decimals
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """`Morpho.market(id)`; assets in loan units, fee in WAD."""
-
-    total_supply_assets: int
-    total_supply_shares: int
-    total_borrow_assets: int
-    total_borrow_shares: int
-    last_update: int
-    fee: int
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Raw state of one borrower and its market. `rate_at_target` is None when the rate model is not adaptive."""
-
-    facts: Facts
-    totals: Totals
-    supply_shares: int
-    borrow_shares: int
-    collateral: int
-    borrow_rate: int
-    rate_at_target: int | None
-    oracle_error: str = ""
-
-
-class Overflows(ProtocolError):
-    """The contract's own arithmetic would revert (256-bit overflow, 128-bit cast, underflow, division by zero)."""
-
-
-def _u256(value: int) -> int:
-    if not 0 <= value <= UINT256_MAX:
-        raise Overflows("arithmetic under- or overflow")
-    return value
-
-
-def _u128(value: int) -> int:
-    if not 0 <= value <= UINT128_MAX:
-        raise Overflows("max uint128 exceeded")
-    return value
-
-
-def accrue(totals: Totals, borrow_rate: int, now_s: int) -> Totals:
-    """Morpho._accrueInterest at `now_s`, with `borrow_rate` in WAD per second. May raise: Overflows."""
-    elapsed = now_s - totals.last_update
-    if elapsed == 0:
-        return totals
-    first = _u256(borrow_rate * elapsed)
-    second = mul_div_down(_u256(first * first), 1, 2 * WAD)
-    third = mul_div_down(_u256(second * first), 1, 3 * WAD)
-    interest = _u256(totals.total_borrow_assets * _u256(first + second + third)) // WAD
-    borrow_assets = _u128(totals.total_borrow_assets + _u128(interest))
-    supply_assets = _u128(totals.total_supply_assets + interest)
-    supply_shares = totals.total_supply_shares
-    if totals.fee:
-        fee_amount = _u256(interest * totals.fee) // WAD
-        fee_shares = _u256(fee_amount * (supply_shares + VIRTUAL_SHARES)) // (
-            supply_assets - fee_amount + VIRTUAL_ASSETS
-        )
-        supply_shares = _u128(supply_shares + _u128(fee_shares))
-    return Totals(supply_assets, supply_shares, borrow_assets, totals.total_borrow_shares, now_s, totals.fee)
-
-
-def to_assets_up(shares: int, total_assets: int, total_shares: int) -> int:
-    """SharesMathLib.toAssetsUp."""
-    denominator = total_shares + VIRTUAL_SHARES
-    return _u256(_u256(shares * (total_assets + VIRTUAL_ASSETS)) + denominator - 1) // denominator
-
-
-def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
-    """SharesMathLib.toAssetsDown."""
-    return _u256(shares * (total_assets + VIRTUAL_ASSETS)) // (total_shares + VIRTUAL_SHARES)
-
-
-def to_shares_up(assets: int, total_assets: int, total_shares: int) -> int:
-    """SharesMathLib.toSharesUp."""
-    denominator = total_assets + VIRTUAL_ASSETS
-    return _u256(_u256(assets * (total_shares + VIRTUAL_SHARES)) + denominator - 1) // denominator
-
-
-def liquidation_incentive_factor(lltv: int) -> int:
-    """Morpho's bonus as WAD: min(1.15, 1 / (1 - 0.3 (1 - lltv)))."""
-    return min(115 * WAD // 100, mul_div_down(WAD, WAD, WAD - 3 * WAD // 10 * (WAD - lltv) // WAD))
-
-
-@dataclass(frozen=True, slots=True)
-class Seizure:
-    """What a liquidation moves. Assets in loan units, `seized` in collateral units."""
-
-    repaid_assets: int
-    repaid_shares: int
-    seized: int
-    bad_debt_assets: int
-    bad_debt_shares: int
-
-
-def liquidate(state: State, totals: Totals, price: int, seized: int, shares: int) -> Seizure:
-    """Morpho.liquidate after its health check, on accrued totals. May raise: Overflows when the contract reverts."""
-    if (seized == 0) == (shares == 0):
-        raise Overflows("inconsistent input")
-    tba, tbs = totals.total_borrow_assets, totals.total_borrow_shares
-    factor = liquidation_incentive_factor(state.facts.lltv)
-    if seized:
-        quoted = _u256(_u256(seized * price) + ORACLE_PRICE_SCALE - 1) // ORACLE_PRICE_SCALE
-        shares = to_shares_up(_u256(_u256(quoted * WAD) + factor - 1) // factor, tba, tbs)
-    else:
-        if price == 0:
-            raise Overflows("division by zero")
-        assets = _u256(to_assets_down(shares, tba, tbs) * factor) // WAD
-        seized = _u256(assets * ORACLE_PRICE_SCALE) // price
-    repaid = to_assets_up(shares, tba, tbs)
-    shares_left = _u256(state.borrow_shares - _u128(shares))
-    shares_total = _u256(tbs - shares)
-    assets_total = max(0, tba - _u128(repaid))
-    collateral_left = _u256(state.collateral - _u128(seized))
-    bad_shares = bad_assets = 0
-    if collateral_left == 0:
-        bad_shares = shares_left
-        bad_assets = min(assets_total, to_assets_up(bad_shares, assets_total, shares_total))
-        _u256(totals.total_supply_assets - bad_assets)
-    return Seizure(repaid, shares, seized, bad_assets, bad_shares)
-
-
-# -- the protocol ----------------------------------------------------------------------------------------------------
 
 
 class MorphoBlue(Protocol[Facts, None]):
@@ -399,8 +185,8 @@ class MorphoBlue(Protocol[Facts, None]):
                     legs=self._legs(state, None, borrowed),
                     debt=borrowed,
                 )
-            quoted = _u256(state.collateral * price) // ORACLE_PRICE_SCALE
-            max_borrow = _u256(quoted * facts.lltv) // WAD
+            quoted = u256(state.collateral * price) // ORACLE_PRICE_SCALE
+            max_borrow = u256(quoted * facts.lltv) // WAD
         except Overflows as overflow:
             gate = Gate("arithmetic", GateState.SHUT, f"the contract itself reverts: {overflow.message}")
             return Health(position.id, position.block, Unknown(gate.detail), unit, liquidatable=False, gates=(gate,))
