@@ -1,8 +1,8 @@
 """What levmon does to a position: intents, plans, and the state an action is in. Frozen, integers, no I/O.
 
 An intent says what a transaction is for; the calldata is built from it twice, by the planner for the simulation and by
-the signer for the signature, each from the template that the protocol declares. One action is one decision to change one
-position; it owns at most one (chain, signer, nonce). Attempts are the signed byte strings for that nonce.
+the signer for the signature, each from the template that the protocol declares. One action is one decision to change
+one position; it owns at most one (chain, signer, nonce). Attempts are the signed byte strings for that nonce.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ActionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignRequest:
-    """What the executor asks of a signer: an intent (or, for `cancel`, none) with the transaction's remaining fields."""
+    """What the executor asks of a signer: an intent (or, to cancel, none) with the transaction's remaining fields."""
 
     action_id: str
     epoch: int
