@@ -36,7 +36,13 @@ PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
 # The modules, and the fast tests that are to notice a change in them, likeliest first.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "monitor/core/units.py": ("tests/unit/test_units.py",),
+    str(path.relative_to(ROOT)): tests
+    for pattern, tests in {
+        "monitor/core/units.py": ("tests/unit/test_units.py",),
+        "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
+        "monitor/protocols/aave_v3/*.py": ("tests/protocols/test_aave_v3.py",),
+    }.items()
+    for path in sorted(ROOT.glob(pattern))
 }
 PRELOAD = (
     *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "hypothesis.strategies", "_hypothesis_pytestplugin"),

@@ -1,7 +1,8 @@
 """Pytest plugin: real Aave V3 markets on local chains.
 
-`anvil_aave` and `ethtester_aave` deploy once per session and version, and give each test the chain as it was right after
-deployment. The version is 3.0 unless a test asks: `@pytest.mark.parametrize("anvil_aave", ["3.0", "3.6"], indirect=True)`.
+`anvil_aave` and `ethtester_aave` deploy once per session and version, and give each test the chain as it was right
+after deployment. The version is 3.0 unless a test asks for another or for both, as in
+`@pytest.mark.parametrize("anvil_aave", ["3.0", "3.6"], indirect=True)`.
 """
 
 from __future__ import annotations

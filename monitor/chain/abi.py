@@ -36,6 +36,8 @@ class Function:
     selector: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    view: bool = True
+    """Declared view or pure: it may share an eth_call with others."""
 
     def encode(self, args: tuple[Any, ...]) -> bytes:
         """Calldata. May raise: DecodeError when the arguments do not fit."""
@@ -135,7 +137,8 @@ def load(name: str) -> Abi:
         signature = f"{entry.get('name', '')}({','.join(types)})"
         if entry["type"] == "function":
             outputs = tuple(_type_of(o) for o in entry.get("outputs", ()))
-            function = Function(signature, keccak(text=signature)[:4], types, outputs)
+            view = entry.get("stateMutability", "view") in {"view", "pure"}
+            function = Function(signature, keccak(text=signature)[:4], types, outputs, view)
             abi.functions[signature] = function
             abi.functions.setdefault(entry["name"], function)
         elif entry["type"] == "event":

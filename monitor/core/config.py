@@ -120,8 +120,8 @@ class Config(_Model):
     """A whole levmon.toml, checked."""
 
     chains: dict[Name, ChainConfig] = {}
-    markets: tuple[MarketConfig, ...] = ()
-    positions: tuple[PositionConfig, ...] = ()
+    markets: Annotated[tuple[MarketConfig, ...], Field(strict=False)] = ()
+    positions: Annotated[tuple[PositionConfig, ...], Field(strict=False)] = ()
     addresses: dict[Name, ChecksumAddress] = {}
     levels: LevelsConfig = LevelsConfig()
 

@@ -63,9 +63,9 @@ def parse_decimal(text: str | Decimal | int) -> Fraction:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        raise ConfigError(f"not a number: {text!r}", hint="write a decimal number such as 1.5") from None
+        raise ConfigError(f"not a number: {str(text)!r}", hint="write a decimal number such as 1.5") from None
     if not value.is_finite():
-        raise ConfigError(f"not a finite number: {text!r}", hint="write a decimal number such as 1.5")
+        raise ConfigError(f"not a finite number: {str(text)!r}", hint="write a decimal number such as 1.5")
     if value and (abs(value.adjusted()) > MAX_EXPONENT or -int(value.as_tuple().exponent) > MAX_EXPONENT):
         raise ConfigError(f"out of range: {str(text)[:40]!r}", hint="write a decimal number such as 1.5")
     return Fraction(value)

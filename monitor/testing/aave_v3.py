@@ -1,13 +1,14 @@
 """A real Aave V3 market on a local chain: deployment, and what tests and demos do to it.
 
-`deploy` puts contracts, assets, loans and passed time on any DevChain, the same for 3.0 and 3.6. The other functions move
-prices, pause, and try liquidations as a stranger would. Health is never computed here: it is asked of the contracts, so
-that levmon's own arithmetic is compared with something that does not share a line with it.
+`deploy` puts contracts, assets, loans and passed time on any DevChain, the same for 3.0 and 3.6. The other functions
+move prices, pause, and try liquidations as a stranger would. Health is never computed here: it is asked of the
+contracts, so that levmon's own arithmetic is compared with something that does not share a line with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from monitor.testing import aave_v3_core, aave_v3_origin
@@ -17,7 +18,9 @@ from monitor.testing.aave_v3_market import AaveMarket, Contracts, Reserve, Versi
 from monitor.testing.aave_v3_people import populate
 from monitor.testing.artifacts import core_v3, own_contract
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
+from monitor.testing.solc import origin
 
+SENTINEL = "PriceOracleSentinel"
 SHOCK_SCALE = 10**6  # a percentage has at most four decimals: parts of a million are exact
 
 
@@ -58,15 +61,28 @@ def _reserves(
 
 
 def deploy(chain: DevChain, version: Version) -> AaveMarket:
-    """A market with ten reserves and 32 borrowers, about a month old. Repeatable: the same chain gives the same market."""
+    """One market with ten reserves and 32 borrowers, a month old: the same from run to run."""
+    return deploy_all(chain, (version,))[0]
+
+
+def deploy_all(chain: DevChain, versions: Sequence[Version]) -> tuple[AaveMarket, ...]:
+    """A market per version on one chain, which grow old together; they share no asset, no feed and no borrower."""
+    plans = {version: tuple(opening(loan, version) for loan in cast(version)) for version in versions}
+    markets = tuple(_deploy_empty(chain, version, len(plans[version])) for version in versions)
+    populate(chain, [(market, plans[market.version]) for market in markets])
+    for market in markets:
+        refresh_prices(chain, market)
+    return markets
+
+
+def _deploy_empty(chain: DevChain, version: Version, borrowers: int) -> AaveMarket:
     admin = chain.account("admin")
     listed = listings(version)
     assets = {item.symbol: deploy_token(chain, admin, item.symbol, item.decimals) for item in listed}
     feeds = {item.symbol: deploy_feed(chain, admin, f"{item.symbol} / USD", item.price_e8) for item in listed}
     block = chain.block_number()
     contracts, emode_feeds = _deploy_protocol(chain, admin, version, listed, assets, feeds)
-    openings = tuple(opening(loan, version) for loan in cast(version))
-    market = AaveMarket(
+    return AaveMarket(
         version=version,
         chain_id=chain.chain_id,
         block=block,
@@ -80,11 +96,8 @@ def deploy(chain: DevChain, version: Version) -> AaveMarket:
         data_provider=contracts.data_provider,
         reserves=_reserves(chain, contracts.pool, listed, assets, feeds),
         emode_feeds=emode_feeds,
-        borrowers=tuple(chain.account(f"{version} borrower {n:02}") for n in range(len(openings))),
+        borrowers=tuple(chain.account(f"{version} borrower {n:02}") for n in range(borrowers)),
     )
-    populate(chain, market, openings)
-    refresh_prices(chain, market)
-    return market
 
 
 def _deploy_protocol(
@@ -176,7 +189,7 @@ LIQUIDATION_CALL = "liquidationCall(address,address,address,uint256,bool)"
 
 
 def liquidate(chain: DevChain, market: AaveMarket, collateral: str, debt: str, user: str) -> None:
-    """A stranger covers as much of `debt` as the pool allows and takes `collateral` (symbols). May raise CallReverted."""
+    """A stranger covers as much of `debt` as the pool allows, for `collateral` (symbols). May raise CallReverted."""
     assets = market.reserves[collateral].asset, market.reserves[debt].asset
     chain.send(market.liquidator, market.pool, LIQUIDATION_CALL, *assets, user, MAX_UINT256, False)
 
@@ -199,3 +212,26 @@ def set_paused(chain: DevChain, market: AaveMarket, symbol: str, paused: bool) -
 def set_frozen(chain: DevChain, market: AaveMarket, symbol: str, frozen: bool) -> None:
     asset = market.reserves[symbol].asset
     chain.send(market.admin, market.configurator, "setReserveFreeze(address,bool)", asset, frozen)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinel:
+    """A PriceOracleSentinel and the sequencer feed that it asks (Aave's own SequencerOracle)."""
+
+    address: str
+    sequencer: str
+    grace_s: int
+
+
+def deploy_sentinel(chain: DevChain, market: AaveMarket, grace_s: int = 3600) -> Sentinel:
+    """Put a sentinel in front of borrowing and liquidation, as on rollups; the sequencer has been up since 1970."""
+    sequencer = chain.deploy(market.admin, core_v3("mocks/oracle/SequencerOracle").code, "(address)", [market.admin])
+    code = core_v3("protocol/configuration/PriceOracleSentinel") if market.version == "3.0" else origin(SENTINEL)
+    address = chain.deploy(market.admin, code.code, "(address,address,uint256)", [market.provider, sequencer, grace_s])
+    chain.send(market.admin, market.provider, "setPriceOracleSentinel(address)", address)
+    return Sentinel(address, sequencer, grace_s)
+
+
+def set_sequencer(chain: DevChain, market: AaveMarket, sentinel: Sentinel, *, down: bool, since: int) -> None:
+    """The sequencer is down, or has been up, since this timestamp."""
+    chain.send(market.admin, sentinel.sequencer, "setAnswer(bool,uint256)", down, since)

@@ -75,8 +75,8 @@ def _special(version: Version) -> tuple[Loan, ...]:
         Loan(20_000_000, (("WETH", 6), ("wstETH", 3), ("WBTC", 3)), (Debt("USDC", 5), Debt("DAI", 4), Debt("USDT", 3))),
         Loan(
             350_000,
-            tuple((symbol, weight) for symbol, weight in zip(("WETH", "WBTC", "USDC", "wstETH", "LINK", odd), range(2, 8))),
-            tuple(Debt(symbol, weight) for symbol, weight in zip(("DAI", "USDT", "WBTC", "LINK", "WETH"), range(3, 8))),
+            (("WETH", 2), ("WBTC", 3), ("USDC", 4), ("wstETH", 5), ("LINK", 6), (odd, 7)),
+            (Debt("DAI", 3), Debt("USDT", 4), Debt("WBTC", 5), Debt("LINK", 6), Debt("WETH", 7)),
         ),
     )
 
@@ -104,7 +104,7 @@ def cast(version: Version) -> tuple[Loan, ...]:
 
 
 def _terms(item: Listing, emode: int, version: Version) -> tuple[int, int]:
-    """(ltv, threshold) in bps that count for this asset in the borrower's e-mode; a floor of what the contract allows."""
+    """(ltv, threshold) in bps that count for this asset in the borrower's e-mode."""
     if emode == STABLE_EMODE and item.symbol in {"USDC", "DAI"}:
         return 93_00, 95_00
     if emode == ETH_EMODE and item.symbol in {"WETH", "wstETH"}:

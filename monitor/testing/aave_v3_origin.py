@@ -34,9 +34,7 @@ def deploy_contracts(chain: DevChain, admin: str, market_id: str) -> Contracts:
     for name in sorted(LIBRARIES, key=lambda name: len(origin(name).links)):  # those that link others come last
         libraries[name] = chain.deploy(admin, origin(name).linked(libraries))
     strategy = chain.deploy(admin, origin("DefaultReserveInterestRateStrategyV2").code, "(address)", [provider])
-    pool_code = chain.deploy(
-        admin, origin("PoolInstance").linked(libraries), "(address,address)", [provider, strategy]
-    )
+    pool_code = chain.deploy(admin, origin("PoolInstance").linked(libraries), "(address,address)", [provider, strategy])
     chain.send(admin, provider, "setPoolImpl(address)", pool_code)
     configurator_code = chain.deploy(admin, origin("PoolConfiguratorInstance").linked(libraries))
     chain.send(admin, provider, "setPoolConfiguratorImpl(address)", configurator_code)

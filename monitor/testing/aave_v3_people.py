@@ -7,7 +7,9 @@ asked of the pool.
 
 from __future__ import annotations
 
-from monitor.testing.aave_v3_listing import ISOLATED_SYMBOL, FROZEN_SYMBOL, LST_EMODE
+from collections.abc import Sequence
+
+from monitor.testing.aave_v3_listing import FROZEN_SYMBOL, ISOLATED_SYMBOL, LST_EMODE
 from monitor.testing.aave_v3_loans import Opening, liquidity
 from monitor.testing.aave_v3_market import AaveMarket
 from monitor.testing.devchain import MAX_UINT256, DevChain, Transaction
@@ -17,22 +19,29 @@ SUPPLY = "supply(address,uint256,address,uint16)"
 BORROW = "borrow(address,uint256,uint256,uint16,address)"
 
 
-def populate(chain: DevChain, market: AaveMarket, openings: tuple[Opening, ...]) -> None:
-    chain.send_all(_fund(market, openings))
-    half = len(openings) // 2
-    loans = list(zip(market.borrowers, openings, strict=True))
-    chain.send_all(step for user, loan in loans[:half] for step in _open(market, user, loan))
+def populate(chain: DevChain, plans: Sequence[tuple[AaveMarket, tuple[Opening, ...]]]) -> None:
+    """All markets at once, so that none is a month older than another."""
+    loans = [
+        [(market, user, loan) for user, loan in zip(market.borrowers, openings, strict=True)]
+        for market, openings in plans
+    ]
+    early = [loan for market in loans for loan in market[: len(market) // 2]]
+    late = [loan for market in loans for loan in market[len(market) // 2 :]]
+    chain.send_all(step for market, openings in plans for step in _fund(market, openings))
+    chain.send_all(step for loan in early for step in _open(*loan))
     chain.warp(19 * DAY_S + 7)
-    chain.send_all(step for user, loan in loans[half:] for step in _open(market, user, loan))
+    chain.send_all(step for loan in late for step in _open(*loan))
     chain.warp(11 * DAY_S + 13)
     # some reserves are touched now and some keep an old lastUpdateTimestamp, as in life
     chain.send_all(
         Transaction(market.lender, market.pool, SUPPLY, (market.reserves[symbol].asset, 10**6, market.lender, 0))
+        for market, _ in plans
         for symbol in ("WETH", "USDC", "LINK")
     )
     chain.warp(DAY_S)
-    chain.send_all(step for user, loan in loans for step in _tune(chain, market, user, loan))
-    _restrict(chain, market)
+    chain.send_all(step for loan in (*early, *late) for step in _tune(chain, *loan))
+    for market, _ in plans:
+        _restrict(chain, market)
 
 
 def _fund(market: AaveMarket, openings: tuple[Opening, ...]) -> list[Transaction]:

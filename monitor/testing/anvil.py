@@ -1,7 +1,7 @@
 """anvil: a process of our own on a free loopback port, and the DevChain port in front of it.
 
-Knows the flags that make blocks and fees repeatable, and the JSON-RPC methods of a development node. It asks plainly over
-one kept-alive loopback connection; levmon's own transport is what is under test and so is not used here.
+Knows the flags that make blocks and fees repeatable, and the JSON-RPC methods of a development node. It asks plainly
+over one kept-alive loopback connection; levmon's own transport is what is under test and so is not used here.
 """
 
 from __future__ import annotations

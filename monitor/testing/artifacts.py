@@ -103,7 +103,7 @@ def provision() -> Path:
 
 
 def find_anvil() -> Path:
-    """The anvil binary itself: npm's where it runs (Linux on x86-64), else the one on PATH. May raise ProvisionFailed."""
+    """The anvil binary itself: npm's where it runs (Linux on x86-64), else PATH's. May raise ProvisionFailed."""
     if sys.platform == "linux" and os.uname().machine == "x86_64":
         return provision() / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
     if found := shutil.which("anvil"):

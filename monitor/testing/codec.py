@@ -20,7 +20,7 @@ ERROR = keccak(text="Error(string)")[:4]
 
 @lru_cache(maxsize=1024)
 def types_of(signature: str) -> tuple[str, ...]:
-    """The argument types of `name(t1,t2,...)` or of a bare tuple `(t1,t2,...)`; components are written as in the ABI."""
+    """The argument types of `name(t1,t2,...)` or of a bare tuple `(t1,t2,...)`, written as in the ABI."""
     types = signature[signature.index("(") :]
     if types == "()":
         return ()

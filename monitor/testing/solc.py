@@ -69,8 +69,7 @@ def _job(modules: Path) -> str:
         {
             "language": "Solidity",
             "sources": {name: {"content": text} for name, text in sources.items()},
-            "settings": SETTINGS
-            | {"outputSelection": {name: {Path(name).stem: ["evm.bytecode"]} for name in sources}},
+            "settings": SETTINGS | {"outputSelection": {name: {Path(name).stem: ["evm.bytecode"]} for name in sources}},
         }
     )
 
@@ -89,16 +88,17 @@ def _compile(modules: Path) -> dict[str, Any]:
         [node(), "-e", _SCRIPT], cwd=modules, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         job: bytes | None = _job(modules).encode()
-        while True:
+        answered: tuple[bytes, bytes] | None = None
+        while answered is None:
             try:
-                output, errors = process.communicate(job, timeout=TICK_S)
-                break
+                answered = process.communicate(job, timeout=TICK_S)
             except subprocess.TimeoutExpired:
                 job = None
                 print(f"localnet: compiling, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
             except BaseException:
                 process.kill()
                 raise
+    output, errors = answered
     if process.returncode != 0:
         raise ProvisionFailed(f"solc ended with code {process.returncode}: {errors.decode(errors='replace')[-800:]}")
     answer = json.loads(output)

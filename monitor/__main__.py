@@ -1,0 +1,5 @@
+"""`python -m monitor` is `levmon`."""
+
+from monitor.cli import main
+
+main()

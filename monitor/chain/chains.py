@@ -1,0 +1,70 @@
+"""What is publicly known of the main chains: names, native symbol, block time, explorer, header format.
+
+Nothing here decides health. An unknown chain works all the same, under the name of its id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monitor.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ChainInfo:
+    """`block_time_s` is the usual time between blocks, None where blocks come on demand.
+
+    `checks_headers`: True, the header is Ethereum's and must hash to the block's hash; False, it has other fields;
+    None, not known.
+    """
+
+    id: int
+    name: str
+    symbol: str = "ETH"
+    block_time_s: float | None = None
+    explorer: str = ""
+    checks_headers: bool | None = None
+
+
+_KNOWN = (
+    ChainInfo(1, "ethereum", "ETH", 12, "https://etherscan.io", True),
+    ChainInfo(10, "optimism", "ETH", 2, "https://optimistic.etherscan.io", True),
+    ChainInfo(56, "bnb", "BNB", 0.75, "https://bscscan.com", None),
+    ChainInfo(100, "gnosis", "xDAI", 5, "https://gnosisscan.io", None),
+    ChainInfo(130, "unichain", "ETH", 1, "https://uniscan.xyz", None),
+    ChainInfo(137, "polygon", "POL", 2, "https://polygonscan.com", None),
+    ChainInfo(146, "sonic", "S", 0.5, "https://sonicscan.org", None),
+    ChainInfo(324, "zksync", "ETH", 1, "https://era.zksync.network", False),
+    ChainInfo(1088, "metis", "METIS", 4, "https://explorer.metis.io", None),
+    ChainInfo(5000, "mantle", "MNT", 2, "https://mantlescan.xyz", None),
+    ChainInfo(8453, "base", "ETH", 2, "https://basescan.org", True),
+    ChainInfo(31337, "local", "ETH", None, "", True),
+    ChainInfo(42161, "arbitrum", "ETH", 0.25, "https://arbiscan.io", None),
+    ChainInfo(42220, "celo", "CELO", 1, "https://celoscan.io", False),
+    ChainInfo(43114, "avalanche", "AVAX", 2, "https://snowtrace.io", False),
+    ChainInfo(57073, "ink", "ETH", 1, "https://explorer.inkonchain.com", None),
+    ChainInfo(59144, "linea", "ETH", 2, "https://lineascan.build", None),
+    ChainInfo(81457, "blast", "ETH", 2, "https://blastscan.io", None),
+    ChainInfo(534352, "scroll", "ETH", 3, "https://scrollscan.com", None),
+    ChainInfo(11155111, "sepolia", "ETH", 12, "https://sepolia.etherscan.io", True),
+)
+_ALIASES = {"mainnet": 1, "eth": 1, "op": 10, "bsc": 56, "matic": 137, "arb": 42161, "avax": 43114, "anvil": 31337}
+_BY_ID = {info.id: info for info in _KNOWN}
+_BY_NAME = {info.name: info.id for info in _KNOWN} | _ALIASES
+
+
+def chain_info(chain_id: int) -> ChainInfo:
+    """What is known of a chain; for an unknown one its id as name and nothing else."""
+    return _BY_ID.get(chain_id) or ChainInfo(chain_id, str(chain_id))
+
+
+def chain_id_of(name: str) -> int:
+    """The id of a chain by name, alias or decimal id. May raise: ConfigError."""
+    lowered = name.strip().lower()
+    if lowered.isascii() and lowered.isdecimal():
+        return int(lowered)
+    if lowered not in _BY_NAME:
+        raise ConfigError(
+            f"no chain is called {name!r}", hint=f"known: {', '.join(sorted(_BY_NAME))}; or give its numeric id"
+        )
+    return _BY_NAME[lowered]

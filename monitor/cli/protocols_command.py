@@ -1,0 +1,58 @@
+"""`levmon protocols`: what levmon knows, and how well each rule version is proven."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from monitor.cli.options import json_option
+
+
+@click.command("protocols")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """Which protocols, rule versions and markets levmon knows.
+
+    With NAME (such as aave-v3): its markets by the names that --market accepts, each address with its source.
+    """
+    from monitor.core import registry
+
+    chosen = registry.protocols() if name is None else {name: registry.protocol(name)}
+    if as_json:
+        for key, protocol in chosen.items():
+            click.echo(json.dumps(_as_dict(key, protocol)))
+        return
+    for number, (key, protocol) in enumerate(chosen.items()):
+        if number:
+            click.echo()
+        click.echo(click.style(f"{key}  ", bold=True) + protocol.title)
+        for version in protocol.versions:
+            click.echo(f"  {version.name:<8} {version.proof}")
+        if name is None:
+            count = len(protocol.deployments)
+            told = f"{count} known markets: levmon protocols {key}" if count else "no known markets"
+            click.echo(f"  {told}")
+    if name is not None:
+        click.echo()
+        for market, deployment in chosen[name].deployments.items():
+            where = f"{deployment.address}/{deployment.id}" if deployment.id else deployment.address
+            click.echo(f"{market}  (chain {deployment.chain_id})\n  {where}\n  source: {deployment.source}")
+
+
+def _as_dict(key: str, protocol: object) -> dict[str, object]:
+    from monitor.protocols.base import Protocol
+
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"{key} is no Protocol")
+    return {
+        "schema": "levmon.protocol/1",
+        "name": key,
+        "title": protocol.title,
+        "versions": [{"name": v.name, "proof": v.proof} for v in protocol.versions],
+        "deployments": [
+            {"name": market, "chain_id": d.chain_id, "address": d.address, "id": d.id, "source": d.source}
+            for market, d in protocol.deployments.items()
+        ],
+    }

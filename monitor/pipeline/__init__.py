@@ -1,0 +1,10 @@
+"""Wiring: from a chain and a list of positions to reports, one block hash per snapshot.
+
+    market.py     one market at one block, as a read plan: cached facts re-checked, cold facts read, state, context
+    confirm.py    which rule version a market follows, shown on its own borrowers
+    snapshot.py   many markets and owners of a chain at one block; a failing chain means unknown, never absence
+    watch.py      a snapshot per head
+    verify.py     recomputed numbers beside the contract's own
+
+Nothing here decides: health comes from protocols, levels from policy.
+"""

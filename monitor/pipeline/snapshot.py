@@ -1,0 +1,192 @@
+"""Many markets and owners of one chain at one block hash, in as few rounds as the slowest market needs.
+
+A snapshot never mixes blocks: when the pinned block leaves the chain or its state, everything is read again at a new
+one, once. A chain that fails makes every report unknown with the reason; no position asked for is ever missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from typing import Protocol as Port
+
+from monitor import report
+from monitor.chain.port import BlockAt, Chain, run
+from monitor.core.errors import LevmonError, Reorged, StateMissing
+from monitor.core.plan import gather
+from monitor.core.registry import protocol as protocol_named
+from monitor.core.types import BlockRef, LiquidationPrice, MarketRef, Position, Price, Unreadable
+from monitor.pipeline import market
+from monitor.pipeline.market import MarketState, Remembered
+from monitor.protocols.base import Protocol
+from monitor.report import Report, Subject
+
+
+class Memory(Port):
+    """What is remembered of markets between runs."""
+
+    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
+        """The facts of a market, or None when there are none that can be read."""
+        ...
+
+    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
+        """Keep them. A memory that cannot be written is no error: the next run is a cold one."""
+        ...
+
+
+class ShortMemory:
+    """Remembers as long as the process lives."""
+
+    def __init__(self, longer: Memory | None = None) -> None:
+        self._known: dict[MarketRef, Remembered] = {}
+        self._longer = longer
+
+    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
+        """What this process knows, else what the longer memory does."""
+        if ref not in self._known and self._longer is not None:
+            known = self._longer.recall(ref, protocol)
+            if known is not None:
+                self._known[ref] = known
+        return self._known.get(ref)
+
+    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
+        """Keep it here, and for longer if it is new."""
+        if self._known.get(ref) == known:
+            return
+        self._known[ref] = known
+        if self._longer is not None:
+            self._longer.remember(ref, protocol, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One report per subject, in order, all at `block` (None when no block could be had), with the markets' states."""
+
+    block: BlockRef | None
+    reports: tuple[Report, ...]
+    markets: dict[MarketRef, MarketState]
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much to work out beside health and level."""
+
+    liquidation_prices: bool = True
+
+
+FULL = Depth()
+
+
+async def snapshot(
+    chain: Chain,
+    subjects: Sequence[Subject],
+    memory: Memory,
+    at: BlockAt | BlockRef = "latest",
+    depth: Depth = FULL,
+) -> Snapshot:
+    """Read and judge all subjects at one block. Never raises a ChainError: it becomes the reports' reason."""
+    block = at if isinstance(at, BlockRef) else None
+    # a hash names one block for good: when that one is gone there is no other that was asked for
+    fixed = block is not None or (isinstance(at, str) and at.startswith("0x"))
+    for last in (fixed, True):
+        try:
+            if not isinstance(at, BlockRef):
+                block = await chain.block(at)
+            if block is None:
+                raise AssertionError("no block to read at")
+            states = await _read(chain, subjects, memory, block)
+        except (Reorged, StateMissing) as moved:
+            if last:
+                return failed(subjects, moved, block)
+        except LevmonError as broken:
+            return failed(subjects, broken, block)
+        else:
+            return judge(subjects, states, block, depth)
+    raise AssertionError("unreachable: the second attempt is the last")
+
+
+async def _read(
+    chain: Chain, subjects: Sequence[Subject], memory: Memory, block: BlockRef
+) -> dict[MarketRef, MarketState]:
+    owners: dict[MarketRef, dict[str, None]] = {}
+    for subject in subjects:
+        owners.setdefault(subject.ref, {})[subject.owner] = None
+    protocols = {ref: protocol_named(ref.protocol) for ref in owners}
+    plans = [
+        market.read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]))
+        for ref, asked in owners.items()
+    ]
+    results = await run(chain, gather(plans), block)
+    states: dict[MarketRef, MarketState] = {}
+    for ref, state in zip(owners, results, strict=True):
+        if isinstance(state, LevmonError):
+            raise state
+        states[ref] = state
+        if state.known is not None:
+            memory.remember(ref, protocols[ref], state.known)
+    return states
+
+
+def failed(subjects: Sequence[Subject], why: LevmonError, block: BlockRef | None) -> Snapshot:
+    """What a chain that could not be read makes of its positions."""
+    reason = str(why)
+    return Snapshot(block, tuple(report.unknown(subject, reason, block) for subject in subjects), {}, (reason,))
+
+
+def judge(
+    subjects: Sequence[Subject], states: dict[MarketRef, MarketState], block: BlockRef, depth: Depth = FULL
+) -> Snapshot:
+    """Reports from what was read. Pure."""
+    found: dict[tuple[MarketRef, str], Position | Unreadable] = {}
+    prices: dict[MarketRef, list[Price]] = {}
+    for ref, state in states.items():
+        found |= {(ref, position.owner): position for position in state.found}
+        prices[ref] = _prices(ref, state, block)
+    reports = []
+    for subject in subjects:
+        state = states[subject.ref]
+        position = found.get((subject.ref, subject.owner))
+        if state.trouble or position is None:
+            reports.append(report.unknown(subject, state.trouble or "the protocol gave no answer for it", block))
+        elif isinstance(position, Unreadable):
+            reports.append(report.of_unreadable(subject, position))
+        else:
+            reports.append(assess(subject, position, state, prices[subject.ref], depth))
+    notes = tuple(note for state in states.values() for note in state.notes)
+    return Snapshot(block, tuple(reports), states, notes)
+
+
+def assess(subject: Subject, position: Position, state: MarketState, prices: Sequence[Price], depth: Depth) -> Report:
+    """One position's report. A protocol that refuses its own state makes it unknown."""
+    protocol: Protocol[Any, Any] = protocol_named(subject.ref.protocol)
+    try:
+        health = protocol.evaluate(position, state.context)
+        solved = _liquidation_prices(protocol, position, state) if depth.liquidation_prices else ()
+    except LevmonError as refused:
+        return report.unknown(subject, refused.message, position.block)
+    used = {leg.asset for leg in health.legs}
+    made = report.of_health(
+        subject,
+        position,
+        health,
+        prices=tuple(price for price in prices if price.asset in used),
+        symbols=protocol.symbols(state.known.facts) if state.known else {},
+        liquidation_prices=solved,
+    )
+    return replace(made, errors=(*made.errors, *state.notes))
+
+
+def _prices(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:
+    protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
+    positions = [position for position in state.found if isinstance(position, Position)]
+    if state.known is None or not positions:
+        return []
+    return protocol.prices(state.known.facts, positions, state.context, block)
+
+
+def _liquidation_prices(
+    protocol: Protocol[Any, Any], position: Position, state: MarketState
+) -> tuple[LiquidationPrice, ...]:
+    return ()

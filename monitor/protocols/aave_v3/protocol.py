@@ -1,0 +1,164 @@
+"""Aave V3 as the rest of the house sees it: each question of the Protocol contract, answered by its module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from monitor.core.errors import ProtocolError
+from monitor.core.types import (
+    Address,
+    BlockRef,
+    Call,
+    Health,
+    Line,
+    MarketRef,
+    Ok,
+    Position,
+    Price,
+    ReadPlan,
+    Unreadable,
+)
+from monitor.oracles.chainlink import as_price
+from monitor.protocols.aave_v3.account import price_key
+from monitor.protocols.aave_v3.deployments import DEPLOYMENTS
+from monitor.protocols.aave_v3.explain import explain
+from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
+from monitor.protocols.aave_v3.reading import read_context, read_state
+from monitor.protocols.aave_v3.records import Context, Facts
+from monitor.protocols.aave_v3.search import price_probe, time_probe
+from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
+from monitor.protocols.aave_v3.verdict import account_of, health_of
+from monitor.protocols.aave_v3.versions import TABLE
+from monitor.protocols.base import Deployment, Protocol, Truth, Version
+
+MAX_COVER = 2**256 - 1
+FIELDS = (
+    "totalCollateralBase",
+    "totalDebtBase",
+    "availableBorrowsBase",
+    "currentLiquidationThreshold",
+    "ltv",
+    "healthFactor",
+)
+
+
+class AaveV3(Protocol[Facts, Context]):
+    """Aave V3.0 to 3.7 and forks; a market is its PoolAddressesProvider."""
+
+    name = "aave-v3"
+    title = "Aave V3"
+    versions: ClassVar[Sequence[Version]] = tuple(Version(r.version, r.proof) for r in TABLE.values())
+    deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS
+    facts_type = Facts
+
+    def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
+        return read_static(market)
+
+    def recheck(self, facts: Facts, block: BlockRef) -> ReadPlan[bool]:
+        return read_recheck(facts)
+
+    def state(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Position | Unreadable]]:
+        return read_state(facts, owners, block)
+
+    def context(self, facts: Facts, block: BlockRef) -> ReadPlan[Context]:
+        return read_context(facts)
+
+    def evaluate(self, position: Position, context: Context | None = None, at_s: int | None = None) -> Health:
+        return health_of(position, context, at_s)
+
+    def truth(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
+        """Pool.getUserAccountData; a revert is an answer too, namely that there is no number."""
+        answers = yield tuple(
+            Call(facts.pool, "aave_v3_pool.getUserAccountData", (owner,), allow_revert=True) for owner in owners
+        )
+        return [
+            Truth(owner, dict(zip(FIELDS, answer.values, strict=True)))
+            if isinstance(answer, Ok)
+            else Truth(owner, {}, answer.reason)
+            for owner, answer in zip(owners, answers, strict=True)
+        ]
+
+    def explain(self, position: Position, context: Context | None = None) -> list[Line]:
+        return explain(position, context)
+
+    def prices(
+        self, facts: Facts, positions: Sequence[Position], context: Context | None, block: BlockRef
+    ) -> list[Price]:
+        """One per price in use, in the order of the market's reserves, a category's own source last."""
+        answers: dict[Address, int] = {}
+        for position in positions:
+            answers.update(position.prices)
+        order = [r.asset for r in facts.reserves] + [c.source for c in facts.categories]
+        found = []
+        for key in sorted(answers, key=lambda key: order.index(key) if key in order else len(order)):
+            reading = context.of(key).reading if context else None
+            decimals = len(str(facts.base_unit)) - 1
+            found.append(as_price(key, answers[key], decimals, facts.base_symbol, reading))
+        return found
+
+    def symbols(self, facts: Facts) -> Mapping[str, str]:
+        own = {c.source: f"e-mode {c.label or c.id}" for c in facts.categories}
+        return own | {r.asset: r.symbol for r in facts.reserves}
+
+    def candidates(self, facts: Facts) -> tuple[Facts, ...]:
+        return tuple(replace(facts, version=version) for version in facts.candidates)
+
+    def sample(self, facts: Facts, block: BlockRef, blocks: int) -> ReadPlan[list[Address]]:
+        return read_sample(facts, blocks)
+
+    # -- searches ------------------------------------------------------------------------------------------------------
+
+    def unhealthy_between_prices(
+        self, position: Position, key: str, at_s: int | None = None
+    ) -> Callable[[int, int], bool | None]:
+        return price_probe(position, key, at_s)
+
+    def unhealthy_between_times(self, position: Position) -> Callable[[int, int], bool | None]:
+        return time_probe(position)
+
+    def price_keys(self, position: Position) -> Mapping[str, str]:
+        """The prices that the contract would use for this position, by key, with the symbols they stand for."""
+        rules, state = TABLE[position.rule.version], position.state
+        names: dict[str, list[str]] = {}
+        for reserve in state.reserves:
+            names.setdefault(price_key(rules, reserve, state.category), []).append(reserve.symbol)
+        return {key: "+".join(symbols) for key, symbols in names.items()}
+
+    # -- liquidation ---------------------------------------------------------------------------------------------------
+
+    def liquidation(
+        self,
+        position: Position,
+        collateral: Address,
+        debt: Address,
+        context: Context | None = None,
+        *,
+        debt_to_cover: int = MAX_COVER,
+        receive_a_token: bool = False,
+        at_s: int | None = None,
+    ) -> Seizure | Refusal:
+        """What liquidationCall(collateral, debt, owner, debt_to_cover, receive_a_token) would move, or why it fails.
+
+        Gates that the missing context leaves unknown do not stand in the way of the amounts. May raise:
+        ProtocolError for an asset in which the owner has nothing, or a position that cannot be recomputed.
+        """
+        account = account_of(position, at_s)
+        by_asset = {holding.reserve.asset: holding for holding in account.held}
+        if collateral not in by_asset or debt not in by_asset:
+            raise ProtocolError(f"{position.id} holds nothing in {collateral if collateral not in by_asset else debt}")
+        attempt = Attempt(
+            account.rules,
+            account.state,
+            account.data,
+            position.prices,
+            context,
+            account.at_s,
+            debt_to_cover,
+            receive_a_token,
+        )
+        outcome = liquidation_call(attempt, by_asset[collateral], by_asset[debt])
+        if outcome.verdict is False or outcome.seizure is None:
+            return Refusal(next(gate for gate in outcome.gates if gate.state == "shut"))
+        return outcome.seizure

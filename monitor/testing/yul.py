@@ -1,0 +1,46 @@
+"""Compiles monitor/contracts/Deployless.yul into abis/deployless.json with the solc that the npm lock pins.
+
+The artifact is what levmon ships; a test compiles the source again and compares. Knows one compiler call, and that the
+machine code must run on chains which have had no fork since Istanbul.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monitor.testing.artifacts import node, provision, run_tool
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SOURCE = ROOT / "monitor" / "contracts" / "Deployless.yul"
+ARTIFACT = ROOT / "abis" / "deployless.json"
+_SCRIPT = "process.stdout.write(require('solc').compile(require('fs').readFileSync(0, 'utf8')))"
+
+
+def compile_yul(source: Path = SOURCE) -> str:
+    """Creation code in hex. May raise: ProvisionFailed, ValueError when solc refuses the source."""
+    job = {
+        "language": "Yul",
+        "sources": {source.name: {"content": source.read_text()}},
+        "settings": {
+            "evmVersion": "istanbul",
+            "optimizer": {"enabled": True, "details": {"yul": True}},
+            "outputSelection": {"*": {"*": ["evm.bytecode.object"]}},
+        },
+    }
+    answer = json.loads(run_tool([node(), "-e", _SCRIPT], cwd=provision().parent, stdin=json.dumps(job).encode()))
+    errors = [e["formattedMessage"] for e in answer.get("errors", ()) if e["severity"] == "error"]
+    if errors:
+        raise ValueError("\n".join(errors))
+    contract = answer["contracts"][source.name]["Deployless"]
+    return "0x" + str(contract["evm"]["bytecode"]["object"])
+
+
+def artifact_text(bytecode: str) -> str:
+    return json.dumps({"abi": [], "bytecode": bytecode}) + "\n"
+
+
+def write_artifact() -> Path:
+    """May raise: as compile_yul."""
+    ARTIFACT.write_text(artifact_text(compile_yul()))
+    return ARTIFACT
