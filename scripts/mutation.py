@@ -36,11 +36,11 @@ PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
 # The modules, and the fast tests that are to notice a change in them, likeliest first.
 TARGETS: dict[str, tuple[str, ...]] = {
-    str(path.relative_to(ROOT)): tests
+    str(path.relative_to(ROOT)): tuple(str(test) for name in tests for test in sorted(ROOT.glob(name)))
     for pattern, tests in {
         "monitor/core/units.py": ("tests/unit/test_units.py",),
         "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
-        "monitor/protocols/aave_v3/*.py": ("tests/protocols/test_aave_v3.py",),
+        "monitor/protocols/aave_v3/*.py": ("tests/protocols/test_aave_v3*.py",),
     }.items()
     for path in sorted(ROOT.glob(pattern))
 }
@@ -48,7 +48,7 @@ PRELOAD = (
     *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "hypothesis.strategies", "_hypothesis_pytestplugin"),
     *("pydantic", "eth_abi.abi", "eth_utils.crypto", "eth_hash.auto", "gzip"),
 )
-PYTEST = ("-x", "-q", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+PYTEST = ("-x", "-q", "--assert=plain", "--randomly-seed=1", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
@@ -223,10 +223,8 @@ def baseline(path: str) -> float:
 def examine(chosen: list[tuple[str, int]], jobs: int, keep_kills: bool) -> dict[tuple[str, int], str]:
     """What became of each mutant; what an earlier run found out about the same sources is not asked again."""
     tree = digest([Path(__file__)] + [file for room in PURE_ROOMS for file in (ROOT / "monitor" / room).rglob("*.py")])
-    tests = {
-        path: digest([ROOT / test for test in TARGETS[path]] + [*ROOT.glob("tests/**/conftest.py")])
-        for path, _ in chosen
-    }
+    helpers = [file for file in ROOT.glob("tests/**/*.py") if not file.name.startswith("test_")]
+    tests = {path: digest([Path(test) for test in TARGETS[path]] + helpers) for path, _ in chosen}
     known: dict[tuple[str, int], str] = {}
     for line in RESULTS.read_text().splitlines() if RESULTS.exists() else []:
         was = json.loads(line)

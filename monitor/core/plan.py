@@ -86,3 +86,21 @@ def done(value: T) -> ReadPlan[T]:
     """A plan that asks nothing."""
     yield from ()
     return value
+
+
+def once(plan: ReadPlan[T]) -> ReadPlan[T]:
+    """The same plan, asking nothing twice: what was answered in an earlier round is answered from memory.
+
+    Right for plans pinned to one block hash, where an answer cannot change. A round of nothing new is no round.
+    """
+    known: dict[Query, Answer] = {}
+    try:
+        batch = next(plan)
+        while True:
+            fresh = tuple(dict.fromkeys(tolerant for query in batch if (tolerant := _tolerant(query)) not in known))
+            if fresh:
+                known.update(zip(fresh, (yield fresh), strict=True))
+            batch = advance(plan, batch, [known[_tolerant(query)] for query in batch])
+    except StopIteration as ended:
+        result: T = ended.value
+        return result

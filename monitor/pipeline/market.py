@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from monitor.core.errors import CallFailed, LevmonError
-from monitor.core.plan import gather
+from monitor.core.plan import gather, once
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan, Unreadable
 from monitor.pipeline.confirm import SAMPLE_BLOCKS, SAMPLE_LIMIT, Confirmation, Tally, choose, tally
 from monitor.protocols.base import Protocol
@@ -46,7 +46,7 @@ def read(
             warm = yield from _warm(protocol, known, owners, block)
             if warm is not None:
                 return warm
-        return (yield from _cold(protocol, ref, owners, block))
+        return (yield from once(_cold(protocol, ref, owners, block)))
     except CallFailed as failed:
         return MarketState(None, trouble=f"{ref.protocol} at {ref.address}: {failed.message}")
     except LevmonError as failed:

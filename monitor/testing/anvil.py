@@ -35,7 +35,8 @@ class AnvilProcess:
     """A context manager: anvil on loopback, killed by its own pid on the way out.
 
     `timestamp` is that of the genesis block; None means the wall clock. With `step_s` every block is that many seconds
-    after its parent, so that runs repeat exactly; None lets block time follow the clock.
+    after its parent, so that runs repeat exactly; None lets block time follow the clock. With `own_session` a Ctrl-C at
+    the terminal does not reach anvil.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class AnvilProcess:
         timestamp: int | None = GENESIS_TIMESTAMP,
         step_s: int | None = 1,
         log: Path | None = None,
+        own_session: bool = False,
         flags: Sequence[str] = (),
     ) -> None:
         self._binary = binary
@@ -53,6 +55,7 @@ class AnvilProcess:
         self._timestamp = timestamp
         self._step_s = step_s
         self._log = log
+        self._own_session = own_session
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -95,7 +98,11 @@ class AnvilProcess:
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=self._own_session,
                 )
             self.port = self._wait_until_ready(self._process, self._log)
         except BaseException:
@@ -141,6 +148,11 @@ class AnvilProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def wait(self) -> None:
+        """Until anvil ends by itself."""
+        if self._process is not None:
+            self._process.wait()
 
     def detach(self) -> int:
         """Let anvil outlive this object; answers its pid, by which the caller ends it later."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from monitor.core import plan
 from monitor.core.errors import CallFailed
 from monitor.core.types import Answer, Call, Ok, Query, ReadPlan, Reverted
@@ -57,3 +59,19 @@ def test_plans_of_different_length_and_of_no_question() -> None:
         "nothing",
     ]
     assert seen == [2, 2]
+
+
+def test_once_asks_nothing_twice_and_still_raises_where_it_must() -> None:
+    seen: list[int] = []
+
+    def count(queries: Sequence[Query]) -> list[Answer]:
+        seen.append(len(queries))
+        return answer(queries)
+
+    plan_ = ask([Call(A, "x.a"), Call(A, "x.a")], [Call(A, "x.a", allow_revert=True)], [Call(A, "x.b"), Call(A, "x.a")])
+    assert plan.run(plan.once(plan_), count) == [Ok((f"x.{name}",)) for name in "aaaba"]
+    assert seen == [1, 1]
+
+    failing = ask([Call(B, "x.a", allow_revert=True)], [Call(B, "x.a")])
+    with pytest.raises(CallFailed):
+        plan.run(plan.once(failing), answer)
