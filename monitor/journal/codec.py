@@ -1,0 +1,86 @@
+"""Rows to values and back: drafts and records as canonical JSON, the hash that chains records, actions from rows.
+
+Canonical means sorted keys and no blanks, so that equal content has equal bytes and so an equal hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from monitor.core.actions import ActionState, Intent
+from monitor.core.types import BlockRef
+from monitor.journal.rows import Action, Attempt, AttemptKind, Draft, Inclusion, Record, Stage
+
+GENESIS = "0" * 64
+"""What the first record is chained to."""
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """JSON text that is the same for the same content."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def record_hash(record: Record) -> str:
+    """sha256 over every column but the hash itself."""
+    content = [record.seq, record.at_s, record.kind, record.subject, record.cause_seq, record.body, record.prev_hash]
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+
+def record_from(row: RowMapping) -> Record:
+    return Record(**{name: row[name] for name in Record.__dataclass_fields__})
+
+
+def intent_to_json(intent: Intent) -> dict[str, Any]:
+    return {**{name: getattr(intent, name) for name in Intent.__dataclass_fields__}, "args": dict(intent.args)}
+
+
+def draft_to_json(draft: Draft) -> str:
+    """All of it, the intent and the block included."""
+    fields = {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
+    return canonical({**fields, "intent": intent_to_json(draft.intent), "block": asdict(draft.block)})
+
+
+def draft_from_json(text: str) -> Draft:
+    fields = json.loads(text)
+    return Draft(**{**fields, "intent": Intent(**fields["intent"]), "block": BlockRef(**fields["block"])})
+
+
+def attempt_from(row: RowMapping) -> Attempt:
+    return Attempt(
+        id=row["id"],
+        action_id=row["action_id"],
+        kind=AttemptKind(row["kind"]),
+        stage=Stage(row["stage"]),
+        nonce=row["nonce"],
+        intent_hash=row["intent_hash"],
+        gas=row["gas"],
+        max_fee_wei=int(row["max_fee_wei"]),
+        tip_wei=int(row["tip_wei"]),
+        block_number=row["block_number"],
+        raw=bytes.fromhex(row["raw"]) if row["raw"] else None,
+        hash=row["hash"],
+        said=row["said"],
+    )
+
+
+def action_from(row: RowMapping, attempts: Sequence[RowMapping]) -> Action:
+    mined = None
+    if row["mined_hash"] is not None:
+        mined = Inclusion(row["mined_hash"], row["mined_number"], row["mined_block"], bool(row["mined_ok"]))
+    return Action(
+        draft=draft_from_json(row["draft"]),
+        state=ActionState(row["state"]),
+        version=row["version"],
+        nonce=row["nonce"],
+        mined=mined,
+        created_s=row["created_s"],
+        changed_s=row["changed_s"],
+        note=row["note"],
+        attempts=tuple(attempt_from(attempt) for attempt in attempts),
+    )

@@ -1,0 +1,200 @@
+"""The journal's tables, in SQLAlchemy Core and in SQL that SQLite and PostgreSQL both speak.
+
+Integers of the EVM are decimal text, since no SQL integer holds 256 bits. The rules that must survive any bug above
+them are constraints here: one open action per position, one action per nonce, records that are only ever appended.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    text,
+)
+
+SCHEMA_VERSION = 1
+
+METADATA = MetaData()
+
+META = Table(
+    "meta",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+RECORDS = Table(
+    "records",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at_s", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("cause_seq", Integer),
+    Column("body", Text, nullable=False),
+    Column("prev_hash", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+)
+"""Everything that happened, in order; `hash` covers the row and `prev_hash`, so that an edit shows."""
+
+ACTIONS = Table(
+    "actions",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("position_id", String, nullable=False),
+    Column("chain_id", Integer, nullable=False),
+    Column("signer", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("intent_hash", String, nullable=False),
+    Column("draft", Text, nullable=False),
+    Column("decision_seq", Integer, nullable=False),
+    Column("nonce", Integer),
+    Column("mined_hash", String),
+    Column("mined_number", Integer),
+    Column("mined_block", String),
+    Column("mined_ok", Integer),
+    Column("created_s", Integer, nullable=False),
+    Column("changed_s", Integer, nullable=False),
+    Column("retry_of", String),
+    Column("note", Text, nullable=False),
+)
+Index(
+    "one_open_action_per_position",
+    ACTIONS.c.position_id,
+    unique=True,
+    sqlite_where=ACTIONS.c.open == 1,
+    postgresql_where=ACTIONS.c.open == 1,
+)
+Index("actions_open", ACTIONS.c.chain_id, ACTIONS.c.open)
+
+ATTEMPTS = Table(
+    "attempts",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("action_id", String, ForeignKey("actions.id"), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("chain_id", Integer, nullable=False),
+    Column("signer", String, nullable=False),
+    Column("nonce", Integer, nullable=False),
+    Column("intent_hash", String),
+    Column("gas", Integer, nullable=False),
+    Column("max_fee_wei", Text, nullable=False),
+    Column("tip_wei", Text, nullable=False),
+    Column("block_number", Integer, nullable=False),
+    Column("raw", Text),
+    Column("hash", String, unique=True),
+    Column("said", String, nullable=False),
+)
+"""The signed byte strings. `stage`: reserved (the signer may have been asked), saved (bytes durable), sent."""
+
+NONCES = Table(
+    "nonces",
+    METADATA,
+    Column("chain_id", Integer, nullable=False),
+    Column("signer", String, nullable=False),
+    Column("nonce", Integer, nullable=False),
+    Column("action_id", String, ForeignKey("actions.id"), nullable=False, unique=True),
+    UniqueConstraint("chain_id", "signer", "nonce", name="one_action_per_nonce"),
+)
+
+BUDGET = Table(
+    "budget",
+    METADATA,
+    Column("action_id", String, ForeignKey("actions.id"), primary_key=True),
+    Column("position_id", String, nullable=False),
+    Column("chain_id", Integer, nullable=False),
+    Column("signer", String, nullable=False),
+    Column("asset", String, nullable=False),
+    Column("amount", Text, nullable=False),
+    Column("gas_wei", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("at_s", Integer, nullable=False),
+)
+"""What an action may cost (`reserved`) or did cost (`settled`, `at_s` = when that became final)."""
+
+SIGNERS = Table(
+    "signers",
+    METADATA,
+    Column("chain_id", Integer, primary_key=True),
+    Column("address", String, primary_key=True),
+    Column("next_nonce", Integer, nullable=False),
+)
+"""Adopted keys: every nonce below `next_nonce` is accounted for, by an action here or by adoption."""
+
+HOLDS = Table(
+    "holds",
+    METADATA,
+    Column("scope", String, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at_s", Integer, nullable=False),
+)
+"""What may not be signed until a person says so: `chain:1`, `signer:1:0x..`, `position:eip155:1/...`."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("holder", String, nullable=False),
+)
+
+FINALITY = Table(
+    "finality",
+    METADATA,
+    Column("chain_id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("hash", String, nullable=False),
+)
+"""The highest block on which something was settled: it may never change again."""
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("record_seq", Integer, ForeignKey("records.seq"), nullable=False),
+    Column("dedupe_key", String, nullable=False, unique=True),
+    Column("severity", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at_s", Integer, nullable=False),
+    Column("delivered_s", Integer),
+)
+Index(
+    "outbox_pending",
+    OUTBOX.c.id,
+    sqlite_where=text("delivered_s IS NULL"),
+    postgresql_where=text("delivered_s IS NULL"),
+)
+
+for _verb in ("UPDATE", "DELETE"):
+    event.listen(
+        RECORDS,
+        "after_create",
+        DDL(
+            f"CREATE TRIGGER records_no_{_verb.lower()} BEFORE {_verb} ON records "
+            "BEGIN SELECT RAISE(ABORT, 'records are only ever appended'); END"
+        ).execute_if(dialect="sqlite"),
+    )
+    event.listen(
+        RECORDS,
+        "after_create",
+        DDL(
+            "CREATE OR REPLACE FUNCTION records_are_appended() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'records are only ever appended'; END $$; "
+            f"CREATE TRIGGER records_no_{_verb.lower()} BEFORE {_verb} ON records "
+            "FOR EACH ROW EXECUTE FUNCTION records_are_appended()"
+        ).execute_if(dialect="postgresql"),
+    )
