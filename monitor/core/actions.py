@@ -52,7 +52,8 @@ class ArgRule:
 
     `source`: `intent` (taken from Intent.args[name]), `owner` (Intent.owner, nothing else), or `constant` (`value`).
     `role`: what the number or address means to the signer's limits: `asset` (must be on its list), `amount` (of the
-    asset, counted against limits), `recipient` (must be the owner), or empty.
+    asset, counted against limits), `allowance` (bounded, not counted: nothing moves yet), `recipient` (must be the
+    owner), `spender` (must be a contract on its list), or empty. Without an `asset` the contract called is the asset.
     """
 
     name: str

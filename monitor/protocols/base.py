@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from monitor.core.actions import Template
 from monitor.core.types import Address, BlockRef, Health, Line, MarketRef, Position, Price, ReadPlan, Unreadable
 
 M = TypeVar("M")
@@ -58,6 +59,8 @@ class Protocol(ABC, Generic[M, C]):
     deployments: ClassVar[Mapping[str, Deployment]] = {}
     facts_type: ClassVar[type[Any]]
     """M itself, so that the cache can be written and read as JSON."""
+    templates: ClassVar[tuple[Template, ...]] = ()
+    """The calls that act on a position: all that a signer will ever sign for this protocol."""
 
     @abstractmethod
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[M]:

@@ -29,6 +29,7 @@ from monitor.protocols.aave_v3.reading import read_context, read_state
 from monitor.protocols.aave_v3.records import Context, Facts
 from monitor.protocols.aave_v3.search import price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
+from monitor.protocols.aave_v3.templates import TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
@@ -52,6 +53,7 @@ class AaveV3(Protocol[Facts, Context]):
     versions: ClassVar[Sequence[Version]] = tuple(Version(r.version, r.proof) for r in TABLE.values())
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS
     facts_type = Facts
+    templates = TEMPLATES
 
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
         return read_static(market)
