@@ -8,19 +8,31 @@ bounds the health factor in between. Undecided intervals are for the caller to s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from monitor.core.types import Position
-from monitor.core.units import UINT256_MAX
-from monitor.protocols.aave_v3.account import Holding, Valued, health_factor, holdings, price_of, valued
+from monitor.protocols.aave_v3.account import (
+    Holding,
+    counted_collateral,
+    counted_debt,
+    covered,
+    health_factor,
+    holdings,
+    price_of,
+)
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
-from monitor.protocols.aave_v3.math import ArithmeticReverts
+from monitor.protocols.aave_v3.math import HALF_PERCENTAGE_FACTOR, PERCENTAGE_FACTOR, ArithmeticReverts
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 
 Probe = Callable[[int, int], bool | None]
 """(low, high) -> unhealthy at all of it (True), at none of it (False), or undecided (None; never if low == high)."""
+
+
+MAX_THRESHOLD = 2**16 - 1
+"""What fits a configuration's bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +49,28 @@ class Sums:
         return self.weighted // self.collateral if self.collateral else 0
 
 
-def _plus(sums: Sums, values: Sequence[Valued]) -> Sums:
-    return Sums(
-        sums.collateral + sum(v.collateral_value for v in values),
-        sums.weighted + sum(v.collateral_value * v.holding.threshold for v in values),
-        sums.debt + sum(v.debt_value for v in values),
-    )
+def _sums(rules: Rules, priced: Iterable[tuple[Holding, int]], start: Sums) -> Sums:
+    """`start` and what each holding adds at its price. May raise: ArithmeticReverts."""
+    collateral, weighted, debt = start.collateral, start.weighted, start.debt
+    for holding, price in priced:
+        value = counted_collateral(holding, price)
+        collateral += value
+        weighted += value * holding.threshold
+        debt += counted_debt(rules, holding, price)
+    return Sums(collateral, weighted, debt)
 
 
 def _decide(rules: Rules, low: Sums, high: Sums, thresholds: tuple[int, int]) -> bool | None:
-    """`low` and `high` bound every sum; `thresholds` bound the average threshold."""
+    """`low` and `high` bound every sum in between; `thresholds` bound the average threshold."""
     try:
-        worst = health_factor(rules, low.collateral, thresholds[0], low.weighted, high.debt)
-        best = health_factor(rules, high.collateral, thresholds[1], high.weighted, low.debt)
+        least = covered(rules, low.collateral, thresholds[0], low.weighted)
+        most = covered(rules, high.collateral, thresholds[1], high.weighted)
+        if low != high and not rules.directed_rounding:
+            # collateral times average, floored, is between weighted - collateral and weighted
+            least = max(least, (low.weighted - high.collateral) // PERCENTAGE_FACTOR)
+            most = min(most, (high.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR)
+        worst = health_factor(rules, least, high.debt)
+        best = health_factor(rules, most, low.debt)
     except ArithmeticReverts:
         # where the contract cannot compute nobody is liquidated; an interval that only ends there must be split
         return False if low == high else None
@@ -63,10 +84,11 @@ def price_probe(position: Position, key: str, at_s: int | None = None) -> Probe:
     account = account_of(position, at_s)
     rules = account.rules
     moving = [h for h in account.held if h.price_key == key]
-    still = _plus(Sums(), [valued(rules, h, price_of(h, position.prices)) for h in account.held if h.price_key != key])
+    still = _sums(rules, ((h, price_of(h, position.prices)) for h in account.held if h.price_key != key), Sums())
 
+    @cache
     def at(price: int) -> Sums:
-        return _plus(still, [valued(rules, holding, price) for holding in moving])
+        return _sums(rules, ((holding, price) for holding in moving), still)
 
     def probe(low: int, high: int) -> bool | None:
         try:
@@ -74,10 +96,13 @@ def price_probe(position: Position, key: str, at_s: int | None = None) -> Probe:
         except ArithmeticReverts:
             return False if low == high else None
         # all that moves has one threshold, so the average moves one way only between the ends
-        averages = sorted((bottom.threshold, top.threshold))
-        return _decide(rules, bottom, top, (averages[0], averages[1]))
+        return _decide(rules, bottom, top, _between(bottom.threshold, top.threshold))
 
     return probe
+
+
+def _between(one: int, other: int) -> tuple[int, int]:
+    return (one, other) if one <= other else (other, one)
 
 
 def time_probe(position: Position) -> Probe:
@@ -85,17 +110,20 @@ def time_probe(position: Position) -> Probe:
     account_of(position)
     rules, state = TABLE[position.rule.version], position.state
 
+    @cache
     def at(moment_s: int) -> Sums:
-        held: Sequence[Holding] = holdings(rules, state, moment_s)
-        return _plus(Sums(), [valued(rules, holding, price_of(holding, position.prices)) for holding in held])
+        held = holdings(rules, state, moment_s)
+        return _sums(rules, ((holding, price_of(holding, position.prices)) for holding in held), Sums())
 
     def probe(low: int, high: int) -> bool | None:
         try:
             before, after = at(low), at(high)
         except ArithmeticReverts:
             return False if low == high else None
+        if low == high:
+            return _decide(rules, before, after, (before.threshold, after.threshold))
         least = before.weighted // after.collateral if after.collateral else 0
-        most = after.weighted // before.collateral if before.collateral else UINT256_MAX
-        return _decide(rules, before, after, (least, most if low != high else after.threshold))
+        most = after.weighted // before.collateral if before.collateral else MAX_THRESHOLD
+        return _decide(rules, before, after, (least, most))
 
     return probe
