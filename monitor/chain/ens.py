@@ -6,6 +6,10 @@ that need an off-chain lookup are not followed.
 
 from __future__ import annotations
 
+import re
+
+from eth_utils.crypto import keccak
+
 from monitor.chain.port import Chain, run
 from monitor.core.errors import CallFailed, ConfigError
 from monitor.core.types import Address, BlockRef, Call, Ok, ReadPlan
@@ -13,6 +17,7 @@ from monitor.core.types import Address, BlockRef, Call, Ok, ReadPlan
 REGISTRY = "0x00000000000C2E074eC69A0dFb2997BA6C7d2e1e"
 """The ENS registry, the same on Ethereum and its test networks."""
 ENS_CHAINS = (1, 11155111)
+_PLAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})+")
 _NOBODY = "0x" + "00" * 20
 
 
@@ -22,14 +27,18 @@ def is_name(text: str) -> bool:
 
 
 def namehash(name: str) -> bytes:
-    """ENSIP-1 hash of the ENSIP-15 normalised name. May raise: ConfigError."""
-    from ens.exceptions import InvalidName  # type: ignore[import-untyped]
-    from ens.utils import normal_name_to_hash, normalize_name  # type: ignore[import-untyped]
+    """ENSIP-1. May raise: ConfigError for names that are not plain lower-case ASCII.
 
-    try:
-        return bytes(normal_name_to_hash(normalize_name(name)))
-    except (InvalidName, ValueError):
-        raise ConfigError(f"{name!r} is no valid ENS name", hint="write the address instead") from None
+    For those ENSIP-15 changes nothing; all others could be look-alikes of another name, and are not worth the risk.
+    """
+    if not _PLAIN.fullmatch(name) or any(label[2:4] == "--" for label in name.split(".")):
+        raise ConfigError(
+            f"{name!r} is no plain ENS name", hint="only a-z, 0-9, - and _ are looked up; write the address instead"
+        )
+    node = bytes(32)
+    for label in reversed(name.split(".")):
+        node = keccak(node + keccak(text=label))
+    return node
 
 
 def name_plan(name: str, registry: Address = REGISTRY) -> ReadPlan[Address]:

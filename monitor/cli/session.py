@@ -7,19 +7,18 @@ need not be asked again.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from monitor.chain.chains import chain_info
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import RpcChain
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
 from monitor.core.types import BlockRef
+from monitor.pipeline.memory import DiskMemory, Memory, ShortMemory
 from monitor.pipeline.names import fetch_ens_names
-from monitor.pipeline.snapshot import Depth, Memory, ShortMemory, Snapshot, snapshot
+from monitor.pipeline.snapshot import Depth, Snapshot, snapshot
 from monitor.report import Report, Subject
 
 
@@ -68,15 +67,6 @@ class Session:
         return list(zip(self.chains, taken, strict=True))
 
 
-def cache_dir(env: Mapping[str, str] | None = None) -> Path:
-    """LEVMON_CACHE_DIR, else the user's cache directory."""
-    env = os.environ if env is None else env
-    if env.get("LEVMON_CACHE_DIR"):
-        return Path(env["LEVMON_CACHE_DIR"])
-    base = env.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "levmon"
-
-
 @asynccontextmanager
 async def opened(wanted: Wanted, at: BlockAt = "latest") -> AsyncIterator[Session]:
     """May raise: ConfigError; ChainError where a chain's id or an ENS name cannot be had."""
@@ -84,7 +74,7 @@ async def opened(wanted: Wanted, at: BlockAt = "latest") -> AsyncIterator[Sessio
     async with AsyncExitStack() as stack:
         names = await _names(targets, stack)
         chains = [await _open(target, names, at, stack) for target in targets.chains]
-        yield Session(targets, tuple(chains), ShortMemory())
+        yield Session(targets, tuple(chains), ShortMemory(DiskMemory()))
 
 
 def connect(target: ChainTarget) -> RpcChain:

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 
 from monitor.chain import ens
 from monitor.chain.port import Chain, run
-from monitor.core.errors import WrongChain
+from monitor.core.errors import CallFailed, WrongChain
+from monitor.core.plan import gather
 from monitor.core.types import Address
-
-ETHEREUM = 1
 
 
 async def fetch_ens_names(chain: Chain, names: Sequence[str]) -> dict[str, Address]:
-    """Each name's address. May raise: ConfigError for a name without one, ChainError."""
+    """Each name's address, all in two rounds. May raise: ConfigError for a name without one, ChainError."""
     block = await chain.block("latest")
-    if chain.chain_id != ETHEREUM:
+    if chain.chain_id not in ens.ENS_CHAINS:
         raise WrongChain(f"ENS is asked on Ethereum, and this is chain {chain.chain_id}", hint="check [chains.X] rpc")
-    return await run(chain, ens.resolve(names), block)
+    found: dict[str, Address] = {}
+    results = await run(chain, gather([ens.name_plan(name) for name in names]), block)
+    for name, address in zip(names, results, strict=True):
+        if isinstance(address, CallFailed):
+            raise address
+        found[name] = address
+    return found

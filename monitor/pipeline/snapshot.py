@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import Protocol as Port
 
 from monitor import report
 from monitor.chain.heads import require_fresh
@@ -21,45 +20,10 @@ from monitor.core.types import BlockRef, MarketRef, Position, Price, Unreadable
 from monitor.health import engine
 from monitor.health.solve import liquidation_prices
 from monitor.pipeline import market
-from monitor.pipeline.market import MarketState, Remembered
+from monitor.pipeline.market import MarketState
+from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
-
-
-class Memory(Port):
-    """What is remembered of markets between runs."""
-
-    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
-        """The facts of a market, or None when there are none that can be read."""
-        ...
-
-    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
-        """Keep them. A memory that cannot be written is no error: the next run is a cold one."""
-        ...
-
-
-class ShortMemory:
-    """Remembers as long as the process lives."""
-
-    def __init__(self, longer: Memory | None = None) -> None:
-        self._known: dict[MarketRef, Remembered] = {}
-        self._longer = longer
-
-    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
-        """What this process knows, else what the longer memory does."""
-        if ref not in self._known and self._longer is not None:
-            known = self._longer.recall(ref, protocol)
-            if known is not None:
-                self._known[ref] = known
-        return self._known.get(ref)
-
-    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
-        """Keep it here, and for longer if it is new."""
-        if self._known.get(ref) == known:
-            return
-        self._known[ref] = known
-        if self._longer is not None:
-            self._longer.remember(ref, protocol, known)
 
 
 @dataclass(frozen=True, slots=True)
