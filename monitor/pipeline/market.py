@@ -14,8 +14,8 @@ from typing import Any
 from monitor.core.errors import CallFailed, LevmonError
 from monitor.core.plan import gather, once
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan, Unreadable
-from monitor.pipeline.confirm import SAMPLE_BLOCKS, SAMPLE_LIMIT, Confirmation, Tally, choose, tally
-from monitor.protocols.base import Protocol
+from monitor.pipeline.confirm import SAMPLE_LIMIT, Confirmation, Tally, choose, tally
+from monitor.protocols.base import SAMPLE_BLOCKS, Protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from monitor.core.types import Address, BlockRef, Health, Known, Line, MarketRef, Position, Price, ReadPlan, Unreadable
 
+SAMPLE_BLOCKS = 50_000
+"""How far back `sample` is asked to look. A static plan that asks the same question early saves the sample's round."""
+
 M = TypeVar("M")
 C = TypeVar("C")
 
