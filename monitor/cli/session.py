@@ -15,7 +15,7 @@ from monitor.chain.chains import chain_info
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import RpcChain
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
-from monitor.core.types import BlockRef
+from monitor.core.types import BlockRef, MarketRef
 from monitor.pipeline.memory import DiskMemory, Memory, ShortMemory
 from monitor.pipeline.names import fetch_ens_names
 from monitor.pipeline.snapshot import Depth, Snapshot, snapshot
@@ -31,6 +31,10 @@ class Open:
     chain_id: int
     subjects: tuple[Subject, ...]
     first: BlockRef | None = None
+
+    def markets(self) -> dict[MarketRef, str]:
+        """All its markets, with or without positions, and what they are called."""
+        return {market.ref(self.chain_id): market.name for market in self.target.markets}
 
     @property
     def name(self) -> str:
