@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".mutants" / "results.jsonl"
+BASELINE = RESULTS.with_name("baseline.log")
 PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
 # The modules, and the fast tests that are to notice a change in them, likeliest first.
@@ -175,7 +176,7 @@ def start(path: str, number: int | None) -> int:
     if number is not None:
         mutants(tree)[number].apply()
     sys.meta_path.insert(0, Replaced(path, tree))
-    sink = os.open(os.devnull if number is not None else RESULTS.with_name("baseline.log"), os.O_WRONLY | os.O_CREAT)
+    sink = os.open(os.devnull if number is not None else BASELINE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     os._exit(int(sys.modules["pytest"].main([*PYTEST, *TARGETS[path]])))
@@ -210,13 +211,13 @@ def digest(paths: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths) if path.is_file())).hexdigest()[:16]
 
 
-def baseline(path: str) -> float:
-    """Seconds that the tests of an unchanged module take; they must pass."""
+@cache
+def baseline(tests: tuple[str, ...]) -> float:
+    """Seconds that these tests take without any mutant; they must pass."""
     begun = time.monotonic()
+    path = next(path for path, its in TARGETS.items() if its == tests)
     if os.waitpid(start(path, None), 0)[1]:
-        raise SystemExit(
-            f"scripts/mutate: the tests of {path} fail without any mutant; see {RESULTS.parent}/baseline.log"
-        )
+        raise SystemExit(f"scripts/mutate: {' '.join(tests)} fail without any mutant; see {BASELINE}")
     return time.monotonic() - begun
 
 
@@ -232,8 +233,8 @@ def examine(chosen: list[tuple[str, int]], jobs: int, keep_kills: bool) -> dict[
         if was["tree"] == tree and same:
             known[was["path"], was["number"]] = was["fate"]
     todo = [mutant for mutant in chosen if mutant not in known]
-    seconds = {path: baseline(path) for path in {path for path, _ in todo}}
-    print(f"{len(chosen)} mutants, {len(todo)} to try; tests take", ", ".join(f"{s:.1f} s" for s in seconds.values()))
+    seconds = {path: baseline(TARGETS[path]) for path in {path for path, _ in todo}}
+    print(f"{len(chosen)} mutants, {len(todo)} to try; the slowest tests take {max(seconds.values(), default=0):.1f} s")
     running: dict[int, tuple[str, int]] = {}
     limits: dict[int, float] = {}
     with RESULTS.open("a") as results:
@@ -260,6 +261,7 @@ def main() -> int:
     parser.add_argument("--keep-kills", action="store_true", help="tests were only added: what was killed stays killed")
     options = parser.parse_args()
     os.chdir(ROOT)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     RESULTS.parent.mkdir(exist_ok=True)
     for name in PRELOAD:
         importlib.import_module(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.chain import abi
@@ -27,7 +27,7 @@ from monitor.chain.replies import Kind, kind
 from monitor.core.errors import BadAnswer, DecodeError, Reorged, StateMissing
 from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Reverted, Unread
 
-MAX_LOG_SPLITS = 6
+MAX_LOG_SPLITS = 2
 
 
 @dataclass(slots=True)
@@ -185,13 +185,30 @@ class Aggregate(Job):
         return later
 
 
+@dataclass(slots=True)
+class Harvest:
+    """What the parts of one log query bring in, and how many of them are still out."""
+
+    place: int
+    query: LogQuery
+    logs: list[Log] = field(default_factory=list)
+    out: int = 1
+    failure: str = ""
+
+    def part_done(self, sheet: Sheet) -> None:
+        """Answer once the last part is in; a part that could not be read spoils the whole."""
+        self.out -= 1
+        if self.out == 0:
+            self.logs.sort(key=lambda log: (log.block_number, log.log_index))
+            sheet.put(self.place, Unread(self.failure) if self.failure else Ok(tuple(self.logs)))
+
+
 class Logs(Job):
     """One log query over a range of blocks, fenced by two looks at the pinned block's number."""
 
-    def __init__(self, place: int, query: LogQuery, first: int, last: int, parts: list[Log], depth: int = 0) -> None:
-        self.place, self.query, self.first, self.last, self.depth = place, query, first, last, depth
-        self.parts = parts
-        self.later: Logs | None = None
+    def __init__(self, harvest: Harvest, first: int, last: int, depth: int = 0) -> None:
+        self.harvest, self.first, self.last, self.depth = harvest, first, last, depth
+        self.query = harvest.query
 
     def requests(self, sheet: Sheet) -> list[Request]:
         topic = "0x" + abi.event(self.query.event).topic.hex()
@@ -210,34 +227,32 @@ class Logs(Job):
             _check_fence(replies[2], sheet)
         reply = replies[len(replies) // 2]
         if isinstance(reply, Result):
-            self.parts.extend(self._read(reply.value, sheet))
-            return self._next(sheet)
+            self.harvest.logs.extend(self._read(reply.value, sheet))
+            self.harvest.part_done(sheet)
+            return ()
         what = kind(reply)
         if what is Kind.STATE_MISSING:
             raise missing(reply)
         if what is Kind.TOO_LARGE and self.first < self.last and self.depth < MAX_LOG_SPLITS and sheet.split:
-            middle = (self.first + self.last) // 2
-            early = Logs(self.place, self.query, self.first, middle, self.parts, self.depth + 1)
-            early.later = Logs(self.place, self.query, middle + 1, self.last, self.parts, self.depth + 1)
-            early.later.later = self.later
-            return [early]
-        sheet.put(self.place, Unread(f"{what.value}: {reply.message[:120]}"))
+            return self._split()
+        self.harvest.failure = f"{what.value}: {reply.message[:120]}"
+        self.harvest.part_done(sheet)
         return ()
 
-    def _next(self, sheet: Sheet) -> Iterable[Job]:
-        """Parts of a split range are asked one after the other, so that they end up in order."""
-        if self.later is not None:
-            return [self.later]
-        sheet.put(self.place, Ok(tuple(self.parts)))
-        return ()
+    def _split(self) -> list[Job]:
+        """Eight parts that go out together."""
+        step = -(-(self.last - self.first + 1) // 8)
+        starts = range(self.first, self.last + 1, step)
+        self.harvest.out += len(starts) - 1
+        return [Logs(self.harvest, start, min(start + step - 1, self.last), self.depth + 1) for start in starts]
 
     def _read(self, value: Any, sheet: Sheet) -> list[Log]:
         if not isinstance(value, list):
             raise BadAnswer("logs are no list")
-        logs = [_parse_log(entry, self.query) for entry in value]
-        places = [(log.block_number, log.log_index) for log in logs]
-        if places != sorted(set(places)):
-            logs = [log for _, log in sorted(dict(zip(places, logs, strict=True)).items())]
+        # a log that comes twice is one log
+        logs = list(
+            {(log.block_number, log.log_index): log for log in (_parse_log(e, self.query) for e in value)}.values()
+        )
         for log in logs:
             if not self.first <= log.block_number <= self.last:
                 raise BadAnswer(f"a log of block {log.block_number} is outside the range that was asked")

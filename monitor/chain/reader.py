@@ -13,7 +13,7 @@ from typing import Any
 from monitor.chain import abi
 from monitor.chain.aggregate import CREATED_CODE_BYTES, CREATION_CODE_BYTES, Item
 from monitor.chain.defences import ALL, Defences
-from monitor.chain.jobs import Aggregate, Asked, Direct, Job, Logs, Sheet
+from monitor.chain.jobs import Aggregate, Asked, Direct, Harvest, Job, Logs, Sheet
 from monitor.chain.jsonrpc import Reply, Request
 from monitor.core.errors import DecodeError
 from monitor.core.types import Answer, BlockRef, Call, LogQuery, Query, Unread
@@ -65,7 +65,7 @@ def cut(places: dict[Query, int], sheet: Sheet, code: bytes | None) -> list[Job]
     for query, place in places.items():
         if isinstance(query, LogQuery):
             first = max(sheet.block.number - query.blocks + 1, 0)
-            jobs.append(Logs(place, query, first, sheet.block.number, []))
+            jobs.append(Logs(Harvest(place, query), first, sheet.block.number))
             continue
         try:
             function = abi.function(query.function)

@@ -48,7 +48,7 @@ class RpcChain:
         clock: Clock = SYSTEM,
         defences: Defences = ALL,
     ) -> None:
-        """`quorum`: how many endpoints must agree on each answer; 1 is off, more needs at least three endpoints.
+        """`quorum`: how many endpoints must agree on each answer; 0 and 1 are off, more needs at least three endpoints.
 
         May raise: ConfigError.
         """
@@ -61,10 +61,11 @@ class RpcChain:
             clock=clock,
             defences=defences,
         )
+        quorum = quorum or 1
         if quorum < 1 or quorum > len(self.pool.endpoints) or (quorum > 1 and len(self.pool.endpoints) < 3):
             raise ConfigError(
                 f"a quorum of {quorum} is not possible with {len(self.pool.endpoints)} endpoints",
-                hint="a quorum needs at least three different endpoints; 1 turns it off",
+                hint="a quorum needs at least three different endpoints; 0 turns it off",
             )
         self.quorum = quorum
         self.disputes: list[Dispute] = []
@@ -138,14 +139,24 @@ class RpcChain:
         replies = await send(requests)
         if self._multicall is None and isinstance(replies[1], Result):
             self._multicall = bool(parse_data(replies[1].value, "code of Multicall3"))
+        return self._parse(replies[0], at)
+
+    def _parse(self, reply: Reply, at: BlockAt) -> BlockRef:
         if self._header_check is None:
             known = chain_info(self.chain_id).checks_headers if self._defences.header_hash else False
             self._header_check = HeaderCheck(known)
-        value = _block_value(replies[0], at)
+        value = _block_value(reply, at)
         block = parse_block(value, self.chain_id, self._header_check, strict_quantity=self._defences.strict_quantity)
         if (isinstance(at, int) and block.number != at) or (_is_hash(at) and block.hash != str(at).lower()):
             raise BadAnswer(f"block {at} was asked and block {block.number} ({block.hash}) came")
         return block
+
+    async def headers(self, first: int, last: int) -> list[BlockRef]:
+        """The canonical blocks `first` to `last` in one request, as one endpoint has them. May raise: ChainError."""
+        group = 1
+        requests = [Request("eth_getBlockByNumber", (hex(n), False), group) for n in range(first, last + 1)]
+        replies = await self.pool.send(requests, need=last)
+        return [self._parse(reply, first + n) for n, reply in enumerate(replies)]
 
     async def ask(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
         """One answer per query, in order, all at `block.hash`. May raise: ChainError (then nothing is known)."""

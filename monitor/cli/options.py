@@ -119,7 +119,7 @@ def level_options(function: F) -> F:
         *(
             click.option(
                 f"--{name}",
-                f"{name}_below",
+                name,
                 type=Threshold(),
                 envvar=f"LEVMON_{name.upper()}",
                 show_envvar=True,

@@ -40,6 +40,8 @@ class Wanted:
     critical: Fraction | None = None
     file_owners: bool = True
     """whether, without owners, those of the file are meant"""
+    every_market: bool = False
+    """whether, without --market, markets without a position in the file are meant too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ def _places_of_file(config: Config | None, wanted: Wanted) -> list[_Place]:
             hint="name one with --market (see `levmon protocols aave-v3`), or write a file with `levmon config init`",
         )
     names = [market.name for market in config.markets]
-    if not wanted.owners and wanted.file_owners:
+    if not wanted.owners and wanted.file_owners and not wanted.every_market:
         used = {position.market for position in config.positions}
         names = [name for name in names if name in used]
         if not names:

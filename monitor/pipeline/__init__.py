@@ -2,7 +2,9 @@
 
     market.py     one market at one block, as a read plan: cached facts re-checked, cold facts read, state, context
     confirm.py    which rule version a market follows, shown on its own borrowers
+    memory.py     what is remembered of markets, in the process and on disk
     snapshot.py   many markets and owners of a chain at one block; a failing chain means unknown, never absence
+    names.py      owners by ENS name
     watch.py      a snapshot per head
     verify.py     recomputed numbers beside the contract's own
 

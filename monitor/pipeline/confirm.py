@@ -20,7 +20,6 @@ ENOUGH = 20
 SHAPES = 3
 """Different sets of collateral and debt assets that must be among them."""
 SAMPLE_LIMIT = 60
-SAMPLE_BLOCKS = 50_000
 
 
 @dataclass(frozen=True, slots=True)

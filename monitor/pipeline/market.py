@@ -14,8 +14,8 @@ from typing import Any
 from monitor.core.errors import CallFailed, LevmonError
 from monitor.core.plan import gather, once
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan, Unreadable
-from monitor.pipeline.confirm import SAMPLE_BLOCKS, SAMPLE_LIMIT, Confirmation, Tally, choose, tally
-from monitor.protocols.base import Protocol
+from monitor.pipeline.confirm import SAMPLE_LIMIT, Confirmation, Tally, choose, tally
+from monitor.protocols.base import SAMPLE_BLOCKS, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ def _warm(
 ) -> ReadPlan[MarketState | None]:
     """None when the facts no longer hold. A re-check that fails is as good as one that says no."""
     plans: list[ReadPlan[Any]] = [
-        _held(protocol.recheck(known.facts, block)),
-        _held(protocol.state(known.facts, owners, block)),
-        _held(protocol.context(known.facts, block)),
+        held(protocol.recheck(known.facts, block)),
+        held(protocol.state(known.facts, owners, block)),
+        held(protocol.context(known.facts, block)),
     ]
     holds, found, context = yield from gather(plans)
     if holds is not True:
@@ -75,7 +75,7 @@ def _cold(
     candidates = protocol.candidates(facts)
     if not candidates:
         found, context = yield from gather(
-            [_held(protocol.state(facts, owners, block)), _held(protocol.context(facts, block))]
+            [held(protocol.state(facts, owners, block)), held(protocol.context(facts, block))]
         )
         return _state(Remembered(facts, None), found, context)
     return (yield from _confirm(protocol, facts, candidates, owners, block))
@@ -84,15 +84,15 @@ def _cold(
 def _confirm(
     protocol: Protocol[Any, Any], facts: Any, candidates: Sequence[Any], owners: Sequence[Address], block: BlockRef
 ) -> ReadPlan[MarketState]:
-    [sample] = yield from gather([_held(protocol.sample(facts, block, SAMPLE_BLOCKS))])
+    [sample] = yield from gather([held(protocol.sample(facts, block, SAMPLE_BLOCKS))])
     notes: tuple[str, ...] = ()
     if isinstance(sample, LevmonError):
         notes, sample = (f"borrowers could not be sampled: {sample.message}",), []
     everyone = [*owners, *dict.fromkeys(owner for owner in sample[:SAMPLE_LIMIT] if owner not in set(owners))]
     plans: list[ReadPlan[Any]] = [
-        _held(protocol.truth(facts, everyone, block)),
-        *(_held(protocol.state(candidate, everyone, block)) for candidate in candidates),
-        *(_held(protocol.context(candidate, block)) for candidate in candidates),
+        held(protocol.truth(facts, everyone, block)),
+        *(held(protocol.state(candidate, everyone, block)) for candidate in candidates),
+        *(held(protocol.context(candidate, block)) for candidate in candidates),
     ]
     truths, *rest = yield from gather(plans)
     states, contexts = rest[: len(candidates)], rest[len(candidates) :]
@@ -110,7 +110,7 @@ def _confirm(
     return replace(_state(known, found[: len(owners)], contexts[index]), notes=notes)
 
 
-def _held(plan: ReadPlan[Any]) -> ReadPlan[Any]:
+def held(plan: ReadPlan[Any]) -> ReadPlan[Any]:
     """A plan whose failure is its result, so that its siblings go on."""
     try:
         return (yield from plan)

@@ -9,54 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import Protocol as Port
 
 from monitor import report
+from monitor.chain.heads import require_fresh
 from monitor.chain.port import BlockAt, Chain, run
 from monitor.core.errors import LevmonError, Reorged, StateMissing
 from monitor.core.plan import gather
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import BlockRef, LiquidationPrice, MarketRef, Position, Price, Unreadable
+from monitor.core.types import BlockRef, MarketRef, Position, Price, Unreadable
+from monitor.health import engine
+from monitor.health.solve import liquidation_prices
 from monitor.pipeline import market
-from monitor.pipeline.market import MarketState, Remembered
+from monitor.pipeline.market import MarketState
+from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
-
-
-class Memory(Port):
-    """What is remembered of markets between runs."""
-
-    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
-        """The facts of a market, or None when there are none that can be read."""
-        ...
-
-    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
-        """Keep them. A memory that cannot be written is no error: the next run is a cold one."""
-        ...
-
-
-class ShortMemory:
-    """Remembers as long as the process lives."""
-
-    def __init__(self, longer: Memory | None = None) -> None:
-        self._known: dict[MarketRef, Remembered] = {}
-        self._longer = longer
-
-    def recall(self, ref: MarketRef, protocol: Protocol[Any, Any]) -> Remembered | None:
-        """What this process knows, else what the longer memory does."""
-        if ref not in self._known and self._longer is not None:
-            known = self._longer.recall(ref, protocol)
-            if known is not None:
-                self._known[ref] = known
-        return self._known.get(ref)
-
-    def remember(self, ref: MarketRef, protocol: Protocol[Any, Any], known: Remembered) -> None:
-        """Keep it here, and for longer if it is new."""
-        if self._known.get(ref) == known:
-            return
-        self._known[ref] = known
-        if self._longer is not None:
-            self._longer.remember(ref, protocol, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +38,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much to work out beside health and level."""
+    """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block."""
 
     liquidation_prices: bool = True
+    next_block_s: int = 0
 
 
 FULL = Depth()
@@ -85,21 +53,29 @@ async def snapshot(
     memory: Memory,
     at: BlockAt | BlockRef = "latest",
     depth: Depth = FULL,
+    *,
+    first: BlockRef | None = None,
 ) -> Snapshot:
-    """Read and judge all subjects at one block. Never raises a ChainError: it becomes the reports' reason."""
-    block = at if isinstance(at, BlockRef) else None
+    """Read and judge all subjects at one block. Never raises a ChainError: it becomes the reports' reason.
+
+    `first`: the block that `at` was found to be a moment ago, so that it need not be asked again.
+    """
+    block = at if isinstance(at, BlockRef) else first
     # a hash names one block for good: when that one is gone there is no other that was asked for
-    fixed = block is not None or (isinstance(at, str) and at.startswith("0x"))
+    fixed = isinstance(at, BlockRef) or (isinstance(at, str) and at.startswith("0x"))
     for last in (fixed, True):
         try:
-            if not isinstance(at, BlockRef):
+            if block is None and not isinstance(at, BlockRef):
                 block = await chain.block(at)
             if block is None:
                 raise AssertionError("no block to read at")
+            if at == "latest":
+                require_fresh(block)
             states = await _read(chain, subjects, memory, block)
         except (Reorged, StateMissing) as moved:
             if last:
                 return failed(subjects, moved, block)
+            block = None
         except LevmonError as broken:
             return failed(subjects, broken, block)
         else:
@@ -162,17 +138,17 @@ def assess(subject: Subject, position: Position, state: MarketState, prices: Seq
     """One position's report. A protocol that refuses its own state makes it unknown."""
     protocol: Protocol[Any, Any] = protocol_named(subject.ref.protocol)
     try:
-        health = protocol.evaluate(position, state.context)
-        solved = _liquidation_prices(protocol, position, state) if depth.liquidation_prices else ()
+        health = engine.assess(protocol, position, state.context, depth.next_block_s)
+        symbols = protocol.symbols(state.known.facts) if state.known else {}
+        solved = liquidation_prices(protocol, position, symbols) if depth.liquidation_prices else ()
     except LevmonError as refused:
         return report.unknown(subject, refused.message, position.block)
-    used = {leg.asset for leg in health.legs}
     made = report.of_health(
         subject,
         position,
         health,
-        prices=tuple(price for price in prices if price.asset in used),
-        symbols=protocol.symbols(state.known.facts) if state.known else {},
+        prices=tuple(price for price in prices if price.asset in position.prices),
+        symbols=symbols,
         liquidation_prices=solved,
     )
     return replace(made, errors=(*made.errors, *state.notes))
@@ -184,9 +160,3 @@ def _prices(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:
     if state.known is None or not positions:
         return []
     return protocol.prices(state.known.facts, positions, state.context, block)
-
-
-def _liquidation_prices(
-    protocol: Protocol[Any, Any], position: Position, state: MarketState
-) -> tuple[LiquidationPrice, ...]:
-    return ()

@@ -12,12 +12,15 @@ What a protocol must not do: I/O, clocks, floats, or a call to the contract's ow
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from monitor.core.actions import Template
-from monitor.core.types import Address, BlockRef, Health, Line, MarketRef, Position, Price, ReadPlan, Unreadable
+from monitor.core.types import Address, BlockRef, Health, Known, Line, MarketRef, Position, Price, ReadPlan, Unreadable
+
+SAMPLE_BLOCKS = 50_000
+"""How far back `sample` is asked to look. A static plan that asks the same question early saves the sample's round."""
 
 M = TypeVar("M")
 C = TypeVar("C")
@@ -101,6 +104,36 @@ class Protocol(ABC, Generic[M, C]):
         """Price key -> symbol, for shocks by symbol and for tables."""
         return {}
 
+    # -- searches: defaults that are right where health moves one way only in each price and in time ----------------
+
+    def price_keys(self, position: Position) -> Mapping[str, str]:
+        """The keys of the prices that decide this position's health, with the symbols that they stand for."""
+        return {key: key for key in position.prices}
+
+    def unhealthy_between_prices(
+        self, position: Position, key: str, at_s: int | None = None
+    ) -> Callable[[int, int], bool | None]:
+        """A probe over the prices low..high of one key, all else equal.
+
+        It answers True if the position is unhealthy at all of them, False if at none, None if undecided; a single
+        price is never undecided. Override it where health may turn inside an interval whose ends agree.
+        """
+
+        def probe(low: int, high: int) -> bool | None:
+            ends = [_unhealthy(self.evaluate(with_price(position, key, price), None, at_s)) for price in (low, high)]
+            return ends[0] if ends[0] == ends[1] else None
+
+        return probe
+
+    def unhealthy_between_times(self, position: Position) -> Callable[[int, int], bool | None]:
+        """The same over timestamps in seconds at constant prices."""
+
+        def probe(low: int, high: int) -> bool | None:
+            ends = [_unhealthy(self.evaluate(position, None, at_s)) for at_s in (low, high)]
+            return ends[0] if ends[0] == ends[1] else None
+
+        return probe
+
     # -- which rules apply: protocols with several rule versions override these two -------------------------------
 
     def candidates(self, facts: M) -> tuple[M, ...]:
@@ -114,3 +147,12 @@ class Protocol(ABC, Generic[M, C]):
         """Owners seen in the market's logs of the last `blocks` blocks, newest first, for confirming rules."""
         yield from ()
         return []
+
+
+def with_price(position: Position, key: str, price: int) -> Position:
+    """The position as it would be if the oracle said `price` for `key`."""
+    return replace(position, prices={**position.prices, key: price})
+
+
+def _unhealthy(health: Health) -> bool:
+    return isinstance(health.verdict, Known) and health.verdict.unhealthy

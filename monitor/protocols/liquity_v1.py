@@ -304,6 +304,9 @@ class LiquityV1(Protocol[Facts, None]):
             ),
         ]
 
+    def price_keys(self, position: Position) -> Mapping[str, str]:
+        return {ETH: "ETH"} if position.prices else {}
+
     def symbols(self, facts: Facts) -> Mapping[str, str]:
         return {ETH: "ETH"}
 

@@ -49,6 +49,10 @@ class EthTesterChain:
         """May raise: StateMissing when there is no such block, ConfigError when `at` is no block."""
         return self._ref(self._header(at))
 
+    async def headers(self, first: int, last: int) -> list[BlockRef]:
+        """The canonical blocks `first` to `last`. May raise: StateMissing."""
+        return [self._ref(self._by_number(number)) for number in range(first, last + 1)]
+
     def _header(self, at: BlockAt) -> BlockHeaderAPI:
         head = self._chain.get_canonical_head()
         if at in TAGS:

@@ -12,8 +12,7 @@ from typing import Any
 from monitor.chain.abi import checksum
 from monitor.core.plan import run
 from monitor.core.types import Answer, BlockRef, Call, MarketRef, Ok, Position, Query
-from monitor.protocols.aave_v3 import PROTOCOL
-from monitor.protocols.aave_v3 import words
+from monitor.protocols.aave_v3 import PROTOCOL, words
 from monitor.protocols.aave_v3.records import ZERO, CategoryFacts, Context, Facts, ReserveContext, ReserveFacts
 from tests.protocols.cassette import Cassette, block_of
 

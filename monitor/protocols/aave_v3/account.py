@@ -209,9 +209,19 @@ def valued(rules: Rules, holding: Holding, price: int) -> Valued:
     return Valued(
         holding,
         price,
-        supplied_value(holding, price) if holding.enabled else 0,
-        debt_value(rules, holding.debt, price, holding.unit) if holding.borrowed else 0,
+        counted_collateral(holding, price),
+        counted_debt(rules, holding, price),
     )
+
+
+def counted_collateral(holding: Holding, price: int) -> int:
+    """What the holding adds to the collateral, in base units."""
+    return supplied_value(holding, price) if holding.enabled else 0
+
+
+def counted_debt(rules: Rules, holding: Holding, price: int) -> int:
+    """What the holding adds to the debt, in base units."""
+    return debt_value(rules, holding.debt, price, holding.unit) if holding.borrowed else 0
 
 
 def price_of(holding: Holding, prices: Mapping[str, int]) -> int:
@@ -219,13 +229,20 @@ def price_of(holding: Holding, prices: Mapping[str, int]) -> int:
     return prices[holding.price_key] or prices[holding.reserve.asset]
 
 
-def health_factor(rules: Rules, collateral: int, threshold: int, weighted: int, debt: int) -> int:
-    """The wad that the contract compares with 1e18. Up to 3.4 from the average threshold in whole basis points."""
+def covered(rules: Rules, collateral: int, threshold: int, weighted: int) -> int:
+    """The collateral that the thresholds let count: in base units up to 3.4, in base units times 10000 from 3.5.
+
+    Up to 3.4 from the average threshold in whole basis points, which loses up to one of them.
+    """
+    return weighted if rules.directed_rounding else percentMul(collateral, threshold)
+
+
+def health_factor(rules: Rules, covered_: int, debt: int) -> int:
+    """The wad that the contract compares with 1e18; 2**256 - 1 without debt. GenericLogic, every version."""
     if debt == 0:
         return UINT256_MAX
-    if rules.directed_rounding:
-        return wadDiv(weighted, debt) // PERCENTAGE_FACTOR
-    return wadDiv(percentMul(collateral, threshold), debt)
+    ratio = wadDiv(covered_, debt)
+    return ratio // PERCENTAGE_FACTOR if rules.directed_rounding else ratio
 
 
 def account_data(rules: Rules, held: Sequence[Holding], prices: Mapping[str, int]) -> AccountData:
@@ -247,5 +264,5 @@ def account_data(rules: Rules, held: Sequence[Holding], prices: Mapping[str, int
         available_borrows=max(borrowable - debt, 0),
         threshold=threshold,
         ltv=ltv,
-        health_factor=health_factor(rules, collateral, threshold, weighted, debt),
+        health_factor=health_factor(rules, covered(rules, collateral, threshold, weighted), debt),
     )

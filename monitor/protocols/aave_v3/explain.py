@@ -10,7 +10,7 @@ from __future__ import annotations
 from monitor.core.types import Gate, Line, Position
 from monitor.core.units import UINT256_MAX, format_ratio, format_units
 from monitor.protocols.aave_v3 import words
-from monitor.protocols.aave_v3.account import Holding, Valued
+from monitor.protocols.aave_v3.account import Holding, Valued, in_category
 from monitor.protocols.aave_v3.records import Category, Context, ReserveState, State
 from monitor.protocols.aave_v3.verdict import Account, Undecidable, account_of, base_unit, health_of
 from monitor.protocols.aave_v3.versions import Rules
@@ -52,16 +52,17 @@ def _category(rules: Rules, state: State, position: Position) -> list[Line]:
     if category is None:
         return []
     lines = [Line("e-mode category", str(category.id), "", f"pool.getUserEMode({position.owner})")]
+    threshold = Line("e-mode threshold", f"{category.liquidation_threshold} bps", "", _category_call(rules, category))
     if rules.reserve_e_mode:
-        source = f"pool.getEModeCategoryData({category.id})"
-        return [*lines, _line("e-mode threshold", category.liquidation_threshold, f"{source}.liquidationThreshold")]
-    source = f"pool.getEModeCategoryCollateralConfig({category.id})"
+        return [*lines, threshold]
     bitmap = f"pool.getEModeCategoryCollateralBitmap({category.id})"
-    return [
-        *lines,
-        _line("e-mode threshold", category.liquidation_threshold, f"{source}.liquidationThreshold"),
-        Line("e-mode collateral bitmap", bin(category.collateral_bitmap), "one bit per reserve id", bitmap),
-    ]
+    members = Line("e-mode collateral bitmap", bin(category.collateral_bitmap), "one bit per reserve id", bitmap)
+    return [*lines, threshold, members]
+
+
+def _category_call(rules: Rules, category: Category) -> str:
+    getter = "getEModeCategoryData" if rules.reserve_e_mode else "getEModeCategoryCollateralConfig"
+    return f"pool.{getter}({category.id}).liquidationThreshold"
 
 
 def _line(name: str, value: int, source: str) -> Line:
@@ -115,8 +116,7 @@ def _collateral(account: Account, value: Valued) -> list[Line]:
         Line(
             f"{symbol} liquidation threshold",
             f"{holding.threshold} bps",
-            "the e-mode category's" if _from_category(account, holding) else "bits 16 to 31 of the configuration",
-            _data(symbol, "configuration"),
+            *_threshold_source(account, holding),
         ),
     ]
     if not holding.enabled:
@@ -128,10 +128,11 @@ def _collateral(account: Account, value: Valued) -> list[Line]:
     return [*lines, Line(f"{symbol} collateral value", str(value.collateral_value), formula)]
 
 
-def _from_category(account: Account, holding: Holding) -> bool:
-    category: Category | None = account.state.category
-    own = words.liquidation_threshold(holding.reserve.configuration)
-    return category is not None and holding.threshold == category.liquidation_threshold and holding.threshold != own
+def _threshold_source(account: Account, holding: Holding) -> tuple[str, str]:
+    category = account.state.category
+    if category is not None and in_category(account.rules, holding.reserve, category):
+        return "the e-mode category's", _category_call(account.rules, category)
+    return "bits 16 to 31 of the configuration", _data(holding.reserve.symbol, "configuration")
 
 
 def _debt(account: Account, value: Valued) -> list[Line]:
@@ -193,7 +194,11 @@ def _sums(account: Account) -> list[Line]:
         Line("weighted collateral", str(data.weighted), weighted),
         Line("average liquidation threshold", str(data.threshold), f"{data.weighted} / {data.collateral}, down"),
         Line("average loan to value", str(data.ltv), f"({ltvs}) / {data.collateral}, down"),
-        Line("available borrows", str(data.available_borrows), f"{mul}({data.collateral}, {data.ltv}) - {data.debt}"),
+        Line(
+            "available borrows",
+            str(data.available_borrows),
+            f"{mul}({data.collateral}, {data.ltv}) - {data.debt}, at least 0",
+        ),
     ]
 
 

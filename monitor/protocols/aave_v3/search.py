@@ -8,14 +8,22 @@ bounds the health factor in between. Undecided intervals are for the caller to s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from monitor.core.types import Position
-from monitor.core.units import UINT256_MAX
-from monitor.protocols.aave_v3.account import Holding, Valued, health_factor, holdings, price_of, valued
+from monitor.protocols.aave_v3.account import (
+    Holding,
+    counted_collateral,
+    counted_debt,
+    covered,
+    health_factor,
+    holdings,
+    price_of,
+)
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
-from monitor.protocols.aave_v3.math import ArithmeticReverts
+from monitor.protocols.aave_v3.math import HALF_PERCENTAGE_FACTOR, PERCENTAGE_FACTOR, ArithmeticReverts
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 
@@ -25,59 +33,99 @@ Probe = Callable[[int, int], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Collateral and debt in base units, and collateral weighted by threshold."""
+    """Collateral by parts (value in base units, threshold in basis points), and debt in base units."""
 
-    collateral: int = 0
-    weighted: int = 0
-    debt: int = 0
-
-    @property
-    def threshold(self) -> int:
-        """The average threshold in whole basis points."""
-        return self.weighted // self.collateral if self.collateral else 0
+    parts: tuple[tuple[int, int], ...]
+    collateral: int
+    weighted: int
+    debt: int
 
 
-def _plus(sums: Sums, values: Sequence[Valued]) -> Sums:
-    return Sums(
-        sums.collateral + sum(v.collateral_value for v in values),
-        sums.weighted + sum(v.collateral_value * v.holding.threshold for v in values),
-        sums.debt + sum(v.debt_value for v in values),
+def _sums(rules: Rules, priced: Iterable[tuple[Holding, int]], start: Sums | None = None) -> Sums:
+    """`start` and what each holding adds at its price. May raise: ArithmeticReverts."""
+    parts, debt = (list(start.parts), start.debt) if start else ([], 0)
+    for holding, price in priced:
+        parts.append((counted_collateral(holding, price), holding.threshold))
+        debt += counted_debt(rules, holding, price)
+    return Sums(tuple(parts), sum(value for value, _ in parts), sum(v * threshold for v, threshold in parts), debt)
+
+
+def threshold_bounds(low: Sums, high: Sums) -> tuple[int, int]:
+    """The least and the most average threshold in whole basis points, if each part is anywhere between its two values.
+
+    The mean is least when the parts under it are large and those above it small, so one of the splits of the parts in
+    order of threshold has it.
+    """
+    spans = sorted(
+        (threshold, least, most) for (least, threshold), (most, _) in zip(low.parts, high.parts, strict=True)
     )
+    least_mean = _extreme(min, [(threshold, most, least) for threshold, least, most in spans])
+    most_mean = _extreme(max, [(threshold, least, most) for threshold, least, most in spans])
+    return least_mean, most_mean
 
 
-def _decide(rules: Rules, low: Sums, high: Sums, thresholds: tuple[int, int]) -> bool | None:
-    """`low` and `high` bound every sum; `thresholds` bound the average threshold."""
-    try:
-        worst = health_factor(rules, low.collateral, thresholds[0], low.weighted, high.debt)
-        best = health_factor(rules, high.collateral, thresholds[1], high.weighted, low.debt)
-    except ArithmeticReverts:
-        # where the contract cannot compute nobody is liquidated; an interval that only ends there must be split
-        return False if low == high else None
-    if worst >= HEALTH_FACTOR_LIQUIDATION_THRESHOLD:
+def _extreme(pick: Callable[[list[int]], int], spans: list[tuple[int, int, int]]) -> int:
+    """Over all splits: parts before it at their first value, parts from it on at their second."""
+    means = []
+    collateral = sum(second for _, _, second in spans)
+    weighted = sum(threshold * second for threshold, _, second in spans)
+    for threshold, first, second in [(0, 0, 0), *spans]:
+        collateral += first - second
+        weighted += threshold * (first - second)
+        means.append(weighted // collateral if collateral else 0)
+    return pick(means)
+
+
+def _decide(rules: Rules, low: Sums, high: Sums) -> bool | None:
+    """`low` and `high` bound every value in between. May raise: ArithmeticReverts."""
+    if rules.directed_rounding:
+        return _verdict(rules, (low.weighted, high.weighted), low, high)
+    # collateral times floored average lies between weighted - collateral and weighted: cheap, and enough when wide
+    under = (low.weighted - high.collateral) // PERCENTAGE_FACTOR
+    over = (high.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
+    rough = _verdict(rules, (max(under, 0), over), low, high)
+    if rough is not None or _verdict(rules, _ends(low, high), low, high) is None:
+        return rough
+    thresholds = threshold_bounds(low, high)
+    least = covered(rules, low.collateral, thresholds[0], low.weighted)
+    most = covered(rules, high.collateral, thresholds[1], high.weighted)
+    return _verdict(rules, (max(least, under), min(most, over)), low, high)
+
+
+def _ends(low: Sums, high: Sums) -> tuple[int, int]:
+    """The most that the worst and the least that the best corner can cover: if these leave it open, all does."""
+    most_of_worst = (low.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
+    least_of_best = (high.weighted - high.collateral) // PERCENTAGE_FACTOR
+    return most_of_worst, max(least_of_best, 0)
+
+
+def _verdict(rules: Rules, covered_: tuple[int, int], low: Sums, high: Sums) -> bool | None:
+    if health_factor(rules, covered_[0], high.debt) >= HEALTH_FACTOR_LIQUIDATION_THRESHOLD:
         return False
-    return True if best < HEALTH_FACTOR_LIQUIDATION_THRESHOLD else None
+    return True if health_factor(rules, covered_[1], low.debt) < HEALTH_FACTOR_LIQUIDATION_THRESHOLD else None
+
+
+def _probe(rules: Rules, at: Callable[[int], Sums]) -> Probe:
+    def probe(low: int, high: int) -> bool | None:
+        try:
+            return _decide(rules, at(low), at(high))
+        except ArithmeticReverts:
+            # where the contract cannot compute nobody is liquidated; an interval that only ends there must be split
+            return False if low == high else None
+
+    return probe
 
 
 def price_probe(position: Position, key: str, at_s: int | None = None) -> Probe:
     """Over prices of `key`, all else equal. May raise: Undecidable."""
     account = account_of(position, at_s)
-    rules = account.rules
     moving = [h for h in account.held if h.price_key == key]
-    still = _plus(Sums(), [valued(rules, h, price_of(h, position.prices)) for h in account.held if h.price_key != key])
-
-    def at(price: int) -> Sums:
-        return _plus(still, [valued(rules, holding, price) for holding in moving])
-
-    def probe(low: int, high: int) -> bool | None:
-        try:
-            bottom, top = at(low), at(high)
-        except ArithmeticReverts:
-            return False if low == high else None
-        # all that moves has one threshold, so the average moves one way only between the ends
-        averages = sorted((bottom.threshold, top.threshold))
-        return _decide(rules, bottom, top, (averages[0], averages[1]))
-
-    return probe
+    others = ((h, price_of(h, position.prices)) for h in account.held if h.price_key != key)
+    still = _sums(account.rules, others)
+    return _probe(
+        account.rules,
+        cache(lambda price: _sums(account.rules, ((holding, price) for holding in moving), still)),
+    )
 
 
 def time_probe(position: Position) -> Probe:
@@ -85,17 +133,9 @@ def time_probe(position: Position) -> Probe:
     account_of(position)
     rules, state = TABLE[position.rule.version], position.state
 
+    @cache
     def at(moment_s: int) -> Sums:
-        held: Sequence[Holding] = holdings(rules, state, moment_s)
-        return _plus(Sums(), [valued(rules, holding, price_of(holding, position.prices)) for holding in held])
+        held = holdings(rules, state, moment_s)
+        return _sums(rules, ((holding, price_of(holding, position.prices)) for holding in held))
 
-    def probe(low: int, high: int) -> bool | None:
-        try:
-            before, after = at(low), at(high)
-        except ArithmeticReverts:
-            return False if low == high else None
-        least = before.weighted // after.collateral if after.collateral else 0
-        most = after.weighted // before.collateral if before.collateral else UINT256_MAX
-        return _decide(rules, before, after, (least, most if low != high else after.threshold))
-
-    return probe
+    return _probe(rules, at)

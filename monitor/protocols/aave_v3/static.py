@@ -14,6 +14,7 @@ from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.reading import A_TOKEN
 from monitor.protocols.aave_v3.records import ZERO, CategoryFacts, Facts, ReserveFacts
 from monitor.protocols.aave_v3.versions import TABLE, candidates
+from monitor.protocols.base import SAMPLE_BLOCKS
 
 MAX_DECIMALS = 36
 """The contract computes 10 ** decimals unchecked; beyond this no token is honest and prices lose all meaning."""
@@ -67,6 +68,7 @@ def read_static(market: MarketRef) -> ReadPlan[Facts]:
         *(call for asset in assets for call in _reserve_calls(pool, oracle, asset)),
         *(Call(pool, "aave_v3_pool.getEModeCategoryData", (n,), allow_revert=True) for n in numbers),
         *_symbol_calls(currency),
+        _borrows(pool, SAMPLE_BLOCKS),  # not needed here; asked now, the sample needs no round of its own
     )
     size = len(_reserve_calls(pool, oracle, ZERO))
     reserves = tuple(_reserve(asset, answers[at * size : (at + 1) * size]) for at, asset in enumerate(assets))
@@ -80,7 +82,7 @@ def read_static(market: MarketRef) -> ReadPlan[Facts]:
         revision=revision,
         version=models[0],
         candidates=models,
-        base_symbol="USD" if currency == ZERO else symbol(rest[-2], rest[-1], currency),
+        base_symbol="USD" if currency == ZERO else symbol(rest[-3], rest[-2], currency),
         base_unit=unit,
         reserves=reserves,
         categories=tuple(
@@ -155,6 +157,10 @@ def _same(reserve: ReserveFacts, data: Any) -> bool:
 
 def read_sample(facts: Facts, blocks: int) -> ReadPlan[list[Address]]:
     """See Protocol.sample: who borrowed of late."""
-    (answer,) = yield (LogQuery(facts.pool, "aave_v3_pool.Borrow", blocks, allow_revert=True),)
+    (answer,) = yield (_borrows(facts.pool, blocks),)
     logs: tuple[Log, ...] = answer.values if isinstance(answer, Ok) else ()
     return list(dict.fromkeys(log.args["onBehalfOf"] for log in reversed(logs)))
+
+
+def _borrows(pool: Address, blocks: int) -> LogQuery:
+    return LogQuery(pool, "aave_v3_pool.Borrow", blocks, allow_revert=True)

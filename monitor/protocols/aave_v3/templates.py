@@ -1,7 +1,8 @@
 """The calls of Aave V3 that bring a position back and need nothing from its owner. Data only.
 
 Interest mode 2 is the variable one, the only one since 3.2. `repay` takes at most the debt, whatever the amount says,
-but 2**256 - 1 only from the owner, so exact amounts it is. IPool.repay, IPool.supply (Aave V3.0 to 3.7); EIP-20 approve.
+but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay and IPool.supply of V3.0 to 3.7, and
+approve of EIP-20.
 """
 
 from __future__ import annotations

@@ -306,6 +306,10 @@ class MorphoBlue(Protocol[Facts, None]):
             Line("health", f"{verdict.numerator} / {verdict.denominator}", "max borrow / borrowed"),
         ]
 
+    def price_keys(self, position: Position) -> Mapping[str, str]:
+        collateral = position.state.facts.collateral
+        return {collateral.address: collateral.symbol} if position.prices else {}
+
     def symbols(self, facts: Facts) -> Mapping[str, str]:
         return {facts.collateral.address: facts.collateral.symbol}
 

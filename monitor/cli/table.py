@@ -1,0 +1,238 @@
+"""Reports as a table for people: most urgent first, never wider than the terminal, nothing rounded up.
+
+Lays out by itself rather than by a library, because what may be dropped when the terminal is narrow is a decision:
+level, health and owner always stay. Pure: text in, text out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from monitor.core.text import clean
+from monitor.core.types import Health, Known, Level, NoDebt
+from monitor.core.units import format_ratio, format_units
+from monitor.policy.levels import URGENCY
+from monitor.report import Report, buffer_pct, nearest
+
+STYLES: dict[Level, dict[str, Any]] = {
+    Level.UNKNOWN: {"fg": "magenta", "bold": True},
+    Level.CRITICAL: {"fg": "red", "bold": True},
+    Level.WARN: {"fg": "yellow"},
+    Level.WATCH: {"fg": "cyan"},
+    Level.OK: {"fg": "green"},
+}
+GAP = "  "
+NARROWEST = 24
+NOTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: what it says of a report, and how early it is given up (0: never)."""
+
+    title: str
+    cell: Callable[[Report], str]
+    given_up: int = 0
+    right: bool = False
+
+
+def urgency(report: Report) -> tuple[int, Fraction, str]:
+    """Sort key: unknown first, then the lowest health; no debt last."""
+    verdict = report.health.verdict if report.health else None
+    if report.level is Level.UNKNOWN:
+        return (0, Fraction(0), report.id)
+    if isinstance(verdict, Known):
+        return (1, Fraction(verdict.numerator, verdict.denominator), report.id)
+    return (2, Fraction(0), report.id)
+
+
+def render(reports: Sequence[Report], width: int | None) -> list[str]:
+    """The table's lines, with colour; `width` None is unlimited, as for a pipe."""
+    rows = sorted(reports, key=urgency)
+    for columns in _layouts(rows):
+        cells = [[column.cell(report) for column in columns] for report in rows]
+        widths = [
+            max(len(text) for text in (column.title, *(row[at] for row in cells))) for at, column in enumerate(columns)
+        ]
+        if width is None or sum(widths) + len(GAP) * (len(widths) - 1) <= width:
+            break
+    else:
+        columns, cells, widths = _squeezed(columns, cells, widths, max(width or 0, NARROWEST))
+    head = _line([column.title for column in columns], columns, widths)
+    lines = [click.style(head, bold=True)]
+    for report, row in zip(rows, cells, strict=True):
+        text = _line(row, columns, widths)
+        mark = len(report.level.value)
+        lines.append(click.style(text[:mark], **STYLES[report.level]) + text[mark:])
+    return lines
+
+
+def _layouts(rows: Sequence[Report]) -> list[list[Column]]:
+    """From everything to the least, the owner's address whole as long as there is room."""
+    many = len({report.subject.market for report in rows}) > 1
+    columns = [
+        Column("LEVEL", lambda report: report.level.value),
+        Column("HEALTH", health_text, right=True),
+        Column("BUFFER", buffer_text, 4, right=True),
+        Column("LIQUIDATED AT", nearest_text, 3),
+        Column("COLLATERAL", lambda report: money(report.health, "collateral"), 1, right=True),
+        Column("DEBT", lambda report: money(report.health, "debt"), 2, right=True),
+        *([Column("MARKET", lambda report: clean(report.subject.market, 24), 5)] if many else []),
+        Column("OWNER", full_owner),
+    ]
+    short = [*columns[:-1], Column("OWNER", short_owner)]
+    drops = sorted({column.given_up for column in columns} - {0})
+    return [
+        columns,
+        short,
+        *([column for column in short if column.given_up not in drops[:n]] for n in range(1, len(drops) + 1)),
+    ]
+
+
+def _squeezed(
+    columns: list[Column], cells: list[list[str]], widths: list[int], width: int
+) -> tuple[list[Column], list[list[str]], list[int]]:
+    """The last resort: the owner is cut to what is left."""
+    room = max(width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1), 4)
+    cut = [[*row[:-1], row[-1] if len(row[-1]) <= room else row[-1][: room - 1] + "…"] for row in cells]
+    return columns, cut, [*widths[:-1], min(widths[-1], room)]
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    padded = (
+        text.rjust(width) if column.right else text.ljust(width)
+        for text, column, width in zip(cells, columns, widths, strict=True)
+    )
+    return GAP.join(padded).rstrip()
+
+
+# -- cells -----------------------------------------------------------------------------------------------------------
+
+
+def health_text(report: Report) -> str:
+    """Health to 4 decimals, truncated; `!` marks one that rests on a price that is too old or invalid."""
+    verdict = report.health.verdict if report.health else None
+    if isinstance(verdict, NoDebt):
+        return "no debt"
+    if not isinstance(verdict, Known):
+        return "?"
+    whole = verdict.numerator // verdict.denominator
+    text = f"{whole:,}" if whole >= 1000 else format_ratio(verdict.numerator, verdict.denominator, 4)
+    return (text if whole < 10**6 else "> 1 million") + ("!" if report.stale() else "")
+
+
+def buffer_text(report: Report) -> str:
+    """How far the collateral's value may fall, in percent."""
+    verdict = report.health.verdict if report.health else None
+    return f"{buffer_pct(verdict, 1)}%" if isinstance(verdict, Known) and verdict.numerator else ""
+
+
+def nearest_text(report: Report) -> str:
+    """The liquidation price that is nearest, and which way."""
+    price = nearest(report.liquidation_prices)
+    if price is None:
+        return ""
+    sign = "<" if price.direction == "below" else ">"
+    return f"{clean(price.symbol, 12)} {sign} {amount_text(price.price, price.decimals)}"
+
+
+def amount_text(raw: int, decimals: int) -> str:
+    """A price or amount in at most about 9 characters, truncated: cents from 10 on, more places below."""
+    places = 2 if raw >= 10 * 10**decimals else 4 if raw >= 10**decimals else 8
+    text = format_ratio(raw, 10**decimals, places) if raw < 10**6 * 10**decimals else str(raw // 10**decimals)
+    whole, dot, fraction = text.partition(".")
+    return f"{int(whole):,}{dot}{fraction}"
+
+
+def money(health: Health | None, side: str) -> str:
+    """Value in the market's unit with separators, truncated; whole units from a thousand on, millions beyond."""
+    if health is None or (not health.legs and not health.unit.symbol):
+        return ""
+    raw = health.collateral if side == "collateral" else health.debt
+    one = 10**health.unit.decimals
+    whole = raw // one
+    if whole >= 10**6:
+        places = 2 if whole < 10**7 else 1
+        text = f"{whole // 10**6:,}{format_ratio(raw % (one * 10**6), one * 10**6, places)[1:]}M"
+    else:
+        text = f"{whole:,}" if whole >= 1000 else format_ratio(raw, one, 2)
+    return f"${text}" if health.unit.symbol == "USD" else f"{text} {clean(health.unit.symbol, 8)}".rstrip()
+
+
+def full_owner(report: Report) -> str:
+    """The owner's name, or the whole address."""
+    return clean(report.subject.name, 40) if report.subject.name else report.owner
+
+
+def short_owner(report: Report) -> str:
+    """The owner's name, or both ends of the address."""
+    return clean(report.subject.name, 14) if report.subject.name else f"{report.owner[:6]}…{report.owner[-4:]}"
+
+
+# -- what stands below the table -------------------------------------------------------------------------------------
+
+
+def notes(reports: Sequence[Report], width: int | None) -> list[str]:
+    """Reasons: why unknown, what stale price, whether what is unhealthy can be liquidated."""
+    lines: list[str] = []
+    told: dict[str, list[Report]] = {}
+    for report in sorted(reports, key=urgency):
+        for text in _said_of(report):
+            told.setdefault(text, []).append(report)
+    for text, about in told.items():
+        who = short_owner(about[0]) if len(about) == 1 else f"{len(about)} positions"
+        lines.extend(_wrapped(f"{who}: {text}", width))
+    if len(lines) > NOTES * 2:
+        lines = [*lines[: NOTES * 2], "  more is in the output of --json"]
+    return lines
+
+
+def _said_of(report: Report) -> list[str]:
+    said = list(report.errors)
+    health = report.health
+    if health is not None and isinstance(health.verdict, Known) and health.verdict.unhealthy:
+        shut = [gate for gate in health.gates if gate.state != "open"]
+        why = "; ".join(f"{gate.name} {gate.state.value}" for gate in shut[:3])
+        if health.liquidatable:
+            said.append("can be liquidated now")
+        elif health.liquidatable is None:
+            said.append(f"below 1; whether it can be liquidated is not known ({why or 'a gate is unknown'})")
+        else:
+            said.append(f"below 1, but cannot be liquidated now ({why or 'a gate is shut'})")
+    return [clean(text, 400) for text in said]
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    import textwrap
+
+    if width is None:
+        return [f"  {text}"]
+    return textwrap.wrap(text, max(width, NARROWEST), initial_indent="  ", subsequent_indent="    ")
+
+
+def summary(reports: Sequence[Report]) -> str:
+    """How many positions of each level, most urgent first."""
+    counts = [(level, sum(report.level is level for report in reports)) for level in URGENCY]
+    told = ", ".join(click.style(f"{count} {level.value}", **STYLES[level]) for level, count in counts if count)
+    return f"{len(reports)} position{'' if len(reports) == 1 else 's'}: {told}"
+
+
+def ago(seconds: int) -> str:
+    """An age in words."""
+    if seconds < 0:
+        return f"{-seconds} s ahead of this machine's clock"
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name} old"
+    return f"{seconds} s old"
+
+
+def exact(raw: int, decimals: int) -> str:
+    """The whole decimal with separators."""
+    whole, dot, fraction = format_units(raw, decimals).partition(".")
+    return f"{int(whole):,}{dot}{fraction}"

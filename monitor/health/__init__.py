@@ -1,0 +1,1 @@
+"""What follows from health: now and one block later, at other prices, and how far away liquidation is. Pure."""
