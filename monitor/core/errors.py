@@ -14,7 +14,11 @@
     ├── CallFailed                  3   a call of a read plan reverted or could not be read
     ├── DecodeError                 3   bytes do not fit the ABI
     ├── ProtocolError               3   a protocol's facts contradict each other or are not supported
-    └── VerifyMismatch              1   a recomputed number differs from the contract's own
+    ├── VerifyMismatch              1   a recomputed number differs from the contract's own
+    └── SigningError                4   there is no signature to use
+        ├── SignerRefused               the signer answered, and the answer is no
+        ├── SignerUnavailable       *   the signer did not answer; it may or may not have signed
+        └── WrongSignature              what came back is not what was asked for
 
 (* retryable). What must not be here: prose without fields, or anything that could hold a secret (URLs are masked
 before).
@@ -135,3 +139,23 @@ class VerifyMismatch(LevmonError):
     """A recomputed number differs from the contract's own getter."""
 
     exit_code = 1
+
+
+class SigningError(LevmonError):
+    """There is no signature to use."""
+
+    exit_code = 4
+
+
+class SignerRefused(SigningError):
+    """The signer will not sign this; asking again does not help."""
+
+
+class SignerUnavailable(SigningError):
+    """The signer did not answer; it may or may not have signed. Asking the same again is safe."""
+
+    retryable = True
+
+
+class WrongSignature(SigningError):
+    """The signer signed something else than it was asked, or with another key. Never use it."""

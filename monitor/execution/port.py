@@ -12,27 +12,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from monitor.core.actions import Signed, SignRequest
-from monitor.core.errors import LevmonError
+from monitor.core.errors import SignerRefused as SignerRefused  # noqa: PLC0414  # as before
+from monitor.core.errors import SignerUnavailable as SignerUnavailable  # noqa: PLC0414
+from monitor.core.errors import WrongSignature as WrongSignature  # noqa: PLC0414
 from monitor.core.types import Address, BlockRef
-
-
-class SignerRefused(LevmonError):
-    """The signer will not sign this; asking again does not help."""
-
-    exit_code = 4
-
-
-class SignerUnavailable(LevmonError):
-    """The signer did not answer; it may or may not have signed."""
-
-    exit_code = 4
-    retryable = True
-
-
-class WrongSignature(LevmonError):
-    """The signer signed something else than it was asked, or with another key."""
-
-    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,194 @@
+"""Calldata from templates: which kinds of intent there are, and the bytes of each. Data in, bytes out.
+
+Built-in templates are what the protocols of this package declare; protocols of other distributions are foreign code and
+are not even imported in the process that holds the key. Their templates come as a JSON file (`export` writes one) that
+the signer's own configuration names together with its sha256.
+
+A template is refused when it leaves anything to the intent that no rule would judge: an address without a role, a type
+that is not one word, two amounts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from monitor.chain.abi import Function, checksum, function, split_tuple
+from monitor.core.actions import ArgRule, Intent, Template
+from monitor.core.errors import ConfigError, DecodeError
+from monitor.signer.errors import Denied, Refusal
+
+PACKAGE = "monitor.protocols"
+FORMAT = "levmon-template/1"
+FILE_LIMIT = 64_000
+ROLES = frozenset({"", "asset", "amount", "allowance", "recipient", "spender"})
+SOURCES = frozenset({"intent", "owner", "constant"})
+ADDRESS_ROLES = frozenset({"asset", "recipient", "spender"})
+AMOUNT_ROLES = frozenset({"amount", "allowance"})
+_WORD = re.compile(r"address|bool|u?int\d{1,3}|bytes\d{1,2}")
+_SIGNATURE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}(\((?:[a-z0-9]+(?:,[a-z0-9]+)*)?\))")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A template and the function that it calls, found fit for each other."""
+
+    template: Template
+    function: Function
+
+    def by_role(self, role: str) -> ArgRule | None:
+        """The argument of that role, if any; there is at most one."""
+        return next((rule for rule in self.template.args if rule.role == role), None)
+
+    def value(self, rule: ArgRule, intent: Intent) -> int | str:
+        """What the argument is for this intent."""
+        if rule.source == "owner":
+            return intent.owner
+        return rule.value if rule.source == "constant" else intent.args[rule.name]
+
+    def calldata(self, intent: Intent) -> bytes:
+        """The bytes to call with. May raise: Denied when the intent's arguments do not fit."""
+        wanted = {rule.name for rule in self.template.args if rule.source == "intent"}
+        if set(intent.args) != wanted:
+            raise Denied(Refusal.ARGUMENTS, f"{intent.kind} takes exactly {', '.join(sorted(wanted)) or 'none'}")
+        values = [self.value(rule, intent) for rule in self.template.args]
+        return _encode(self.function, self.template, values)
+
+
+Templates = Mapping[str, Bound]
+"""By kind."""
+
+
+def _encode(called: Function, template: Template, values: list[int | str]) -> bytes:
+    words: list[Any] = []
+    for rule, kind, value in zip(template.args, called.inputs, values, strict=True):
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if number != (not kind.startswith(("address", "bytes"))):
+            raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is not the {kind} that it should be")
+        if kind == "address" and (not isinstance(value, str) or not _checksummed(value)):
+            raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is not a checksummed address")
+        if kind == "bool" and value not in (0, 1):
+            raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is neither 0 nor 1")
+        words.append(bool(value) if kind == "bool" else _bytes(value) if kind.startswith("bytes") else value)
+    try:
+        return called.encode(tuple(words))
+    except DecodeError:
+        raise Denied(Refusal.ARGUMENTS, f"{template.kind}: an argument does not fit its type") from None
+
+
+def _bytes(value: int | str) -> bytes:
+    try:
+        return bytes.fromhex(str(value).removeprefix("0x"))
+    except ValueError:
+        raise Denied(Refusal.ARGUMENTS, "a constant is not hex") from None
+
+
+def _checksummed(text: str) -> bool:
+    return re.fullmatch(r"0x[0-9a-fA-F]{40}", text) is not None and checksum(text) == text
+
+
+def bind(template: Template, called: Function) -> Bound:
+    """Check a template against its function. May raise: ConfigError when the two do not fit, or leave a hole."""
+
+    def no(why: str) -> ConfigError:
+        return ConfigError(f"template {template.kind}: {why}", hint="the signer takes no template that it cannot judge")
+
+    if len(template.args) != len(called.inputs):
+        raise no(f"{len(template.args)} arguments for {called.name}")
+    if len({rule.name for rule in template.args}) != len(template.args):
+        raise no("two arguments have one name")
+    roles = [rule.role for rule in template.args if rule.role]
+    if len(set(roles)) != len(roles):
+        raise no("two arguments have one role")
+    if set(roles) >= AMOUNT_ROLES:
+        raise no("it moves an amount and grants an allowance at once")
+    for rule, kind in zip(template.args, called.inputs, strict=True):
+        if rule.source not in SOURCES or rule.role not in ROLES:
+            raise no(f"{rule.name} has an unknown source or role")
+        if not _WORD.fullmatch(kind):
+            raise no(f"{rule.name} is a {kind}, not one word")
+        if (rule.role in ADDRESS_ROLES and kind != "address") or (
+            rule.role in AMOUNT_ROLES and not kind.startswith("uint")
+        ):
+            raise no(f"{rule.name} is a {kind} and cannot be the {rule.role}")
+        if rule.source == "owner" and kind != "address":
+            raise no(f"{rule.name} is a {kind} and cannot be the owner")
+        if rule.source == "intent" and not rule.role and not (kind == "bool" or "int" in kind):
+            raise no(f"{rule.name} is left to the intent and no rule would judge it")
+        if rule.source == "constant":
+            one = Function(called.name, called.selector, (kind,), ())
+            try:
+                _encode(one, Template(template.kind, template.function, (rule,), ""), [rule.value])
+            except Denied as wrong:
+                raise no(wrong.message) from None
+    return Bound(template, called)
+
+
+def builtin() -> Templates:
+    """The templates of the protocols in this package, and of no other. May raise: ConfigError."""
+    found: list[Bound] = []
+    package = importlib.import_module(PACKAGE)
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name == "base" or module.name.startswith("_"):
+            continue
+        protocol = importlib.import_module(f"{PACKAGE}.{module.name}").PROTOCOL
+        found += [bind(template, function(template.function)) for template in protocol.templates]
+    return collect(found)
+
+
+def collect(bound: Iterable[Bound]) -> Templates:
+    """By kind; the same template twice is one. May raise: ConfigError when one kind means two things."""
+    known: dict[str, Bound] = {}
+    for one in bound:
+        if known.setdefault(one.template.kind, one) != one:
+            raise ConfigError(f"two templates are called {one.template.kind}", hint="rename one of them")
+    return known
+
+
+# -- templates from elsewhere ----------------------------------------------------------------------------------------
+
+
+def export(template: Template) -> bytes:
+    """The file of a template for another signer's configuration: self-contained, and the same bytes each time."""
+    called = function(template.function)
+    content = {
+        "format": FORMAT,
+        "kind": template.kind,
+        "function": called.name,
+        "args": [asdict(rule) for rule in template.args],
+        "note": template.note,
+    }
+    return json.dumps(content, sort_keys=True, indent=1).encode()
+
+
+def load_file(content: bytes, sha256: str, *, check_hash: bool = True) -> Bound:
+    """A template from a file's content. May raise: ConfigError when its hash is another, or it is malformed."""
+    actual = hashlib.sha256(content).hexdigest()
+    if check_hash and actual != sha256.lower():
+        raise ConfigError(
+            f"a template file has sha256 {actual}, not the listed one",
+            hint="look at what changed in it, then list the new hash",
+        )
+    try:
+        data = json.loads(content[:FILE_LIMIT])
+        if data["format"] != FORMAT or set(data) != {"format", "kind", "function", "args", "note"}:
+            raise ConfigError(f"not a template file of format {FORMAT}")
+        rules = tuple(ArgRule(**rule) for rule in data["args"])
+        kind, signature, note = data["kind"], data["function"], data["note"]
+        texts: list[object] = [kind, signature, note, *(t for r in rules for t in (r.name, r.source, r.role))]
+        fits = all(isinstance(text, str) for text in texts) and all(type(r.value) in (int, str) for r in rules)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError("not a template file", hint="write one with monitor.signer.templates.export") from None
+    found = _SIGNATURE.fullmatch(signature) if fits else None
+    if found is None:
+        raise ConfigError("not a template file: the function is not name(type,...)")
+    called = Function(signature, keccak(text=signature)[:4], split_tuple(found[1]), (), view=False)
+    return bind(Template(kind, signature, rules, note), called)
