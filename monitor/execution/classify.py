@@ -43,51 +43,71 @@ _PATTERNS: tuple[tuple[SendClass, str], ...] = (
     (SendClass.IN_FLIGHT_LIMIT, r"in-?flight transaction limit|gapped-nonce tx from delegated|delegated account"),
     (
         SendClass.REPLACEMENT_UNDERPRICED,
-        r"replacement (?:transaction|tx|gas price)?.*(?:underpriced|too low)|could not replace existing|"
-        r"feetoolowtocompete|fee too low to compete|replacenotallowed|"
-        r"transaction gas price supplied is too low.*same nonce|insufficient fee bump",
+        (
+            r"replacement (?:transaction|tx|gas price)?.*(?:underpriced|too low)|could not replace existing|"
+            r"feetoolowtocompete|fee too low to compete|replacenotallowed|"
+            r"transaction gas price supplied is too low.*same nonce|insufficient fee bump"
+        ),
     ),
     (
         SendClass.ALREADY_KNOWN,
-        r"already known|already ?imported|known transaction|alreadyknown|transaction with the same hash was already|"
-        r"already exists in|known_transaction|tx already in (?:mempool|cache)|already in pool|duplicate transaction",
+        (
+            r"already known|already ?imported|known transaction|alreadyknown|"
+            r"transaction with the same hash was already|already exists in|known_transaction|tx already in (?:mempool|cache)|already in pool|duplicate transaction"
+        ),
     ),
     (
         SendClass.NONCE_TOO_HIGH,
-        r"nonce too high|nonce_too_high|nonce gap|noncegap|gapped|exceeds? (?:the )?next nonce|"
-        r"transaction nonce is too distant|nonce too distant|nonce is too far|nonce.*too far in the future|future nonce",
+        (
+            r"nonce too high|nonce_too_high|nonce gap|noncegap|gapped|exceeds? (?:the )?next nonce|"
+            r"transaction nonce is too distant|nonce too distant|nonce is too far|"
+            r"nonce.*too far in the future|future nonce"
+        ),
     ),
     (
         SendClass.NONCE_TOO_LOW,
-        r"nonce too low|nonce_too_low|oldnonce|old nonce|nonce below current|nonce is too low|"
-        r"(?:tx|transaction) nonce.*(?:less|lower) than|nonce has already been used|below sender account nonce",
+        (
+            r"nonce too low|nonce_too_low|oldnonce|old nonce|nonce below current|nonce is too low|"
+            r"(?:tx|transaction) nonce.*(?:less|lower) than|nonce has already been used|below sender account nonce"
+        ),
     ),
     (
         SendClass.INSUFFICIENT_FUNDS,
-        r"insufficient funds|insufficientfunds|insufficient balance|upfront.?cost.?exceeds.?balance|"
-        r"exceeds account balance|not enough (?:funds|balance)|overshot",
+        (
+            r"insufficient funds|insufficientfunds|insufficient balance|upfront.?cost.?exceeds.?balance|"
+            r"exceeds account balance|not enough (?:funds|balance)|overshot"
+        ),
     ),
     (
         SendClass.FEE_CAP,
-        r"exceeds the configured cap|tx fee .*exceeds|tx_fee_cap_exceeded|transaction fee cap exceeded|"
-        r"priority fee (?:per gas )?higher than max fee|tip.*higher than.*fee cap|tip above fee cap|"
-        r"max priority fee.*(?:exceeds|greater than)|invalidmaxpriorityfee",
+        (
+            r"exceeds the configured cap|tx fee .*exceeds|tx_fee_cap_exceeded|transaction fee cap exceeded|"
+            r"priority fee (?:per gas )?higher than max fee|tip.*higher than.*fee cap|tip above fee cap|"
+            r"max priority fee.*(?:exceeds|greater than)|invalidmaxpriorityfee"
+        ),
     ),
     (
         SendClass.UNDERPRICED,
-        r"underpriced|gas_price_too_low|feetoolow\b|fee too low|max fee per gas less than block base fee|"
-        r"less than (?:the )?(?:minimum|current) (?:base|gas|block)|below (?:the )?(?:base fee|minimum)|"
-        r"min(?:imum)? gas price|effective gas price is below|gas tip cap .* minimum needed|gasprice too low",
+        (
+            r"underpriced|gas_price_too_low|feetoolow\b|fee too low|max fee per gas less than block base fee|"
+            r"less than (?:the )?(?:minimum|current) (?:base|gas|block)|below (?:the )?(?:base fee|minimum)|"
+            r"min(?:imum)? gas price|effective gas price is below|gas tip cap .* minimum needed|gasprice too low"
+        ),
     ),
     (
         SendClass.RETRY,
-        r"txpool is full|pool is full|pool limit|too many requests|rate ?limit|limit exceeded|timed? ?out|"
-        r"temporarily|try again|syncing|internal error|service unavailable|connection|header not found|overflow",
+        (
+            r"txpool is full|pool is full|pool limit|too many requests|rate ?limit|limit exceeded|timed? ?out|"
+            r"temporarily|try again|syncing|internal error|service unavailable|connection|header not found|overflow"
+        ),
     ),
     (
         SendClass.INVALID,
-        r"invalid (?:sender|signature|chain id|transaction|rlp)|wrong chain|chain id|intrinsic gas|exceeds block gas|"
-        r"gas limit|failed to decode|rlp|typed transaction|not supported|oversized|malformed|invalid params|senderisnoteoa",
+        (
+            r"invalid (?:sender|signature|chain id|transaction|rlp)|wrong chain|chain id|intrinsic gas|"
+            r"exceeds block gas|gas limit|failed to decode|rlp|typed transaction|not supported|oversized|malformed|"
+            r"invalid params|senderisnoteoa"
+        ),
     ),
 )
 _COMPILED = tuple((what, re.compile(pattern)) for what, pattern in _PATTERNS)

@@ -1,6 +1,6 @@
 """What to offer for inclusion, and what never to exceed. Pure integers.
 
-The offer grows with the health's urgency. It stops at the least of four ceilings: the key's absolute cap, the plan's own
+The offer grows with the health's urgency. It stops at the least of four ceilings: the key's absolute cap, the plan's
 cap per gas and in all, and a share of the loss that the rescue avoids. A replacement offers at least an eighth more, in
 both fields, than every attempt before it and than what the pool holds: geth asks for a tenth, others for an eighth.
 """

@@ -55,5 +55,5 @@ def reasons(limits: SpendLimits, draft: Draft, charge: Charge, balance_wei: int,
 def judge(limits: SpendLimits, draft: Draft, charge: Charge, balance_wei: int, defences: Defences = ALL) -> Judge:
     """`reasons` for the journal to ask, with everything but the totals given."""
     if not defences.limits:
-        return lambda totals: []
+        return lambda _: []
     return lambda totals: reasons(limits, draft, charge, balance_wei, totals)

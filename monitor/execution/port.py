@@ -29,7 +29,7 @@ class TxCall:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where a transaction is included. `price_wei` per gas, as paid. `fee_wei` is what it cost in all, L1 part included."""
+    """Where a transaction is included. `fee_wei` is what it cost in all, the L1 part included."""
 
     hash: str
     block_number: int

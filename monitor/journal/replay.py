@@ -76,9 +76,7 @@ def _change(one: Told, body: dict[str, object]) -> None:
         one.nonce = None
 
 
-def differences(
-    records: list[Record], actions: Iterable[Action], charges: dict[str, tuple[str, Charge]]
-) -> list[str]:
+def differences(records: list[Record], actions: Iterable[Action], charges: dict[str, tuple[str, Charge]]) -> list[str]:
     """What the tables say otherwise than the history; nothing where all is well."""
     found = [f"record {seq} is broken" for seq in broken_links(records)]
     told = fold(records)

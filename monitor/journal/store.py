@@ -2,7 +2,7 @@
 
 Every write checks the lease, appends a record to the hash chain, and puts its alert into the outbox in the same
 transaction. Nothing here decides: what may follow what is the machine's business, what it may cost is the limits';
-both hand in what they decided. After a failed write the journal refuses everything until it is opened and verified anew.
+both hand in what they decided. After a failed write the journal refuses everything until it is opened anew.
 """
 
 from __future__ import annotations
@@ -233,8 +233,13 @@ class Journal:
         self._alert(db, seq, f"{draft.id}/1", Severity.WARN, draft.id, f"planned: {draft.intent.kind}")
         return True
 
-    def arm(self, action: Action, nonce: int, charge: Charge, judge: Judge, at_s: int) -> Action:
-        """Budget and nonce in one commit. May raise: Refused, StaleChange; then nothing was written."""
+    def arm(
+        self, action: Action, nonce: int, charge: Charge, judge: Judge, at_s: int, *, single: bool = True
+    ) -> Action:
+        """Budget and nonce in one commit. May raise: Refused, StaleChange; then nothing was written.
+
+        `single`: only while the signer has nothing else on its way.
+        """
         draft = action.draft
         with self._transaction("arm") as db:
             self._expect(db, action.id, action.version)
@@ -245,7 +250,7 @@ class Journal:
                 & (ACTIONS.c.signer == draft.signer)
                 & ACTIONS.c.state.in_(IN_FLIGHT)
             )
-            if other := db.execute(flying).scalar():
+            if single and (other := db.execute(flying).scalar()):
                 raise Refused(f"{other} has the signer's nonce in flight")
             wanted = self._next_nonce(db, draft.intent.chain_id, draft.signer)
             if nonce != wanted:
@@ -575,9 +580,7 @@ class Journal:
         """State (reserved or settled) and charge by action."""
         with self._transaction() as db:
             rows = db.execute(select(BUDGET)).mappings()
-            return {
-                row["action_id"]: (row["state"], Charge(int(row["amount"]), int(row["gas_wei"]))) for row in rows
-            }
+            return {row["action_id"]: (row["state"], Charge(int(row["amount"]), int(row["gas_wei"]))) for row in rows}
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -661,10 +664,9 @@ class Journal:
         """Undelivered, oldest first."""
         query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
         with self._transaction() as db:
-            return [
-                Alert(**{**{name: row[name] for name in Alert.__dataclass_fields__}, "severity": Severity(row["severity"])})
-                for row in db.execute(query).mappings()
-            ]
+            rows = db.execute(query).mappings().all()
+        names = Alert.__dataclass_fields__
+        return [Alert(**{**{name: row[name] for name in names}, "severity": Severity(row["severity"])}) for row in rows]
 
     def mark_delivered(self, alert_ids: Sequence[int], at_s: int) -> None:
         with self._transaction() as db:

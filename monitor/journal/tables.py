@@ -20,6 +20,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.schema import ExecutableDDLElement
 
 SCHEMA_VERSION = 1
 
@@ -179,11 +180,17 @@ Index(
     postgresql_where=text("delivered_s IS NULL"),
 )
 
+
+def _ddl(statement: str) -> ExecutableDDLElement:
+    made: ExecutableDDLElement = DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy 2.1 left it untyped
+    return made
+
+
 for _verb in ("UPDATE", "DELETE"):
     event.listen(
         RECORDS,
         "after_create",
-        DDL(
+        _ddl(
             f"CREATE TRIGGER records_no_{_verb.lower()} BEFORE {_verb} ON records "
             "BEGIN SELECT RAISE(ABORT, 'records are only ever appended'); END"
         ).execute_if(dialect="sqlite"),
@@ -191,7 +198,7 @@ for _verb in ("UPDATE", "DELETE"):
     event.listen(
         RECORDS,
         "after_create",
-        DDL(
+        _ddl(
             "CREATE OR REPLACE FUNCTION records_are_appended() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'records are only ever appended'; END $$; "
             f"CREATE TRIGGER records_no_{_verb.lower()} BEFORE {_verb} ON records "
