@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from monitor.core.types import Address, BlockRef, Health
+from monitor.core.types import Address, BlockRef, Health, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,39 @@ class Template:
     function: str
     args: tuple[ArgRule, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that could be done for a position, before anybody knows how much of it: a plan without its amount.
+
+    `intent` has the template's arguments; its `amount` is a placeholder (see `with_amount`). `position` is the state
+    that the step acts on. `least` and `most` bound the amount, in `asset`'s smallest unit; `price` is that of a
+    whole token in the health's unit. With `refused` the step is impossible, and says why; `remedy` would lift a limit.
+    """
+
+    position: Position
+    intent: Intent
+    asset: Address
+    symbol: str
+    decimals: int
+    price: int
+    least: int
+    most: int
+    gas: int
+    limited_by: str = ""
+    """What sets `most`, for people."""
+    refused: str = ""
+    remedy: Intent | None = None
+
+    @property
+    def key(self) -> str:
+        """`kind symbol`, e.g. `aave-v3/repay USDC`."""
+        return f"{self.intent.kind} {self.symbol}"
+
+    def with_amount(self, amount: int) -> Intent:
+        """The intent to do `amount` of it."""
+        return replace(self.intent, args={**self.intent.args, "amount": amount})
 
 
 @dataclass(frozen=True, slots=True)

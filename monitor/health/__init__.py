@@ -1,1 +1,1 @@
-"""What follows from health: now and one block later, at other prices, and how far away liquidation is. Pure."""
+"""What follows from health: one block later, at other prices, how far liquidation is, and what would help. Pure."""

@@ -14,10 +14,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
 
-from monitor.core.actions import Template
-from monitor.core.types import Address, BlockRef, Health, Known, Line, MarketRef, Position, Price, ReadPlan, Unreadable
+from monitor.core.actions import Intent, Step, Template
+from monitor.core.errors import ProtocolError
+from monitor.core.plan import done
+from monitor.core.types import (
+    Address,
+    BlockRef,
+    Health,
+    Known,
+    Line,
+    MarketRef,
+    NoDebt,
+    Position,
+    Price,
+    ReadPlan,
+    Unreadable,
+)
 
 SAMPLE_BLOCKS = 50_000
 """How far back `sample` is asked to look. A static plan that asks the same question early saves the sample's round."""
@@ -51,6 +66,10 @@ class Truth:
     owner: Address
     reported: Mapping[str, int]
     error: str = ""
+
+
+class Impossible(ProtocolError):
+    """The contract would refuse this intent, or it would do nothing; says why, with the contract's own name for it."""
 
 
 class Protocol(ABC, Generic[M, C]):
@@ -134,6 +153,52 @@ class Protocol(ABC, Generic[M, C]):
 
         return probe
 
+    # -- acting: protocols that declare templates override these ---------------------------------------------------
+
+    def rescue_context(
+        self, facts: M, guardian: Address, positions: Sequence[Position], block: BlockRef
+    ) -> ReadPlan[Any]:
+        """What steps depend on besides the positions: the guardian's purse, allowances, caps, flags. Frozen.
+
+        Asked at the positions' own block. Default: nothing, and so no steps.
+        """
+        return done(None)
+
+    def rescue_steps(self, facts: M, position: Position, rescue: Any, until_s: int) -> list[Step]:
+        """Everything that could be done for the position from the purse, the impossible with its reason.
+
+        Bounds hold if the step lands between the position's block and `until_s`.
+        """
+        return []
+
+    def after(self, position: Position, intent: Intent, at_s: int) -> Position:
+        """The position right after the intent, included in a block of timestamp `at_s` and nothing before it in there.
+
+        Judge the result at `at_s` only: rates have moved with the intent, and are not known to the result. May raise:
+        Impossible.
+        """
+        raise Impossible(f"{self.name} does not know {intent.kind}")
+
+    def reaches_between_amounts(self, step: Step, target: Fraction, at_s: int) -> Callable[[int, int], bool | None]:
+        """A probe over the amounts low..high of a step: whether health at `at_s` is at least `target` after it.
+
+        It answers True if so at all of them, False if at none, None if undecided; a single amount is never undecided.
+        Override it where health may turn inside an interval whose ends agree.
+        """
+
+        def probe(low: int, high: int) -> bool | None:
+            ends = [
+                reaches(self.evaluate(self.after(step.position, step.with_amount(a), at_s), None, at_s), target)
+                for a in (low, high)
+            ]
+            return ends[0] if ends[0] == ends[1] else None
+
+        return probe
+
+    def error_name(self, reason: str) -> str:
+        """A revert reason as the contract's sources call it, e.g. `28` -> `ReserveFrozen`; unknown ones as they are."""
+        return reason
+
     # -- which rules apply: protocols with several rule versions override these two -------------------------------
 
     def candidates(self, facts: M) -> tuple[M, ...]:
@@ -156,3 +221,11 @@ def with_price(position: Position, key: str, price: int) -> Position:
 
 def _unhealthy(health: Health) -> bool:
     return isinstance(health.verdict, Known) and health.verdict.unhealthy
+
+
+def reaches(health: Health, target: Fraction) -> bool:
+    """health >= target, exactly. Without debt it does; what is unknown does not."""
+    verdict = health.verdict
+    if isinstance(verdict, Known):
+        return verdict.numerator * target.denominator >= target.numerator * verdict.denominator
+    return isinstance(verdict, NoDebt)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import ClassVar
 
+from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.types import (
     Address,
@@ -23,11 +25,15 @@ from monitor.core.types import (
 from monitor.oracles.chainlink import as_price
 from monitor.protocols.aave_v3.account import price_key
 from monitor.protocols.aave_v3.deployments import DEPLOYMENTS
+from monitor.protocols.aave_v3.effects import after
 from monitor.protocols.aave_v3.explain import explain
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
+from monitor.protocols.aave_v3.purse import Purse, read_purse
 from monitor.protocols.aave_v3.reading import read_context, read_state
 from monitor.protocols.aave_v3.records import Context, Facts
-from monitor.protocols.aave_v3.search import price_probe, time_probe
+from monitor.protocols.aave_v3.rescue import steps
+from monitor.protocols.aave_v3.reverts import NAMES
+from monitor.protocols.aave_v3.search import amount_probe, price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
 from monitor.protocols.aave_v3.templates import TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
@@ -53,7 +59,7 @@ class AaveV3(Protocol[Facts, Context]):
     versions: ClassVar[Sequence[Version]] = tuple(Version(r.version, r.proof) for r in TABLE.values())
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS
     facts_type = Facts
-    templates = TEMPLATES
+    templates: ClassVar[tuple[Template, ...]] = TEMPLATES
 
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
         return read_static(market)
@@ -127,6 +133,25 @@ class AaveV3(Protocol[Facts, Context]):
         for reserve in state.reserves:
             names.setdefault(price_key(rules, reserve, state.category), []).append(reserve.symbol)
         return {key: "+".join(symbols) for key, symbols in names.items()}
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def rescue_context(
+        self, facts: Facts, guardian: Address, positions: Sequence[Position], block: BlockRef
+    ) -> ReadPlan[Purse]:
+        return read_purse(facts, guardian, positions)
+
+    def rescue_steps(self, facts: Facts, position: Position, rescue: Purse, until_s: int) -> list[Step]:
+        return steps(facts, position, rescue, until_s)
+
+    def after(self, position: Position, intent: Intent, at_s: int) -> Position:
+        return after(position, intent, at_s)
+
+    def reaches_between_amounts(self, step: Step, target: Fraction, at_s: int) -> Callable[[int, int], bool | None]:
+        return amount_probe(step, target, at_s)
+
+    def error_name(self, reason: str) -> str:
+        return NAMES.get(reason, reason)
 
     # -- liquidation ---------------------------------------------------------------------------------------------------
 

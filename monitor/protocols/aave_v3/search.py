@@ -1,4 +1,4 @@
-"""Bounds of the health factor over whole intervals of one price, or of time, so that a search misses no crossing.
+"""Bounds of the health factor over whole intervals of a price, of time or of an amount, so that no crossing is missed.
 
 Health is not monotone: up to 3.4 the average threshold is floored to whole basis points, so a falling price can raise
 it; an asset that is collateral and debt at once moves both sides; over years either side may grow faster. What is
@@ -9,10 +9,13 @@ bounds the health factor in between. Undecided intervals are for the caller to s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 
+from monitor.core.actions import Step
 from monitor.core.types import Position
+from monitor.core.units import WAD
 from monitor.protocols.aave_v3.account import (
     Holding,
     counted_collateral,
@@ -22,8 +25,10 @@ from monitor.protocols.aave_v3.account import (
     holdings,
     price_of,
 )
+from monitor.protocols.aave_v3.effects import after
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
 from monitor.protocols.aave_v3.math import HALF_PERCENTAGE_FACTOR, PERCENTAGE_FACTOR, ArithmeticReverts
+from monitor.protocols.aave_v3.templates import REPAY
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 
@@ -76,20 +81,20 @@ def _extreme(pick: Callable[[list[int]], int], spans: list[tuple[int, int, int]]
     return pick(means)
 
 
-def _decide(rules: Rules, low: Sums, high: Sums) -> bool | None:
-    """`low` and `high` bound every value in between. May raise: ArithmeticReverts."""
+def _decide(rules: Rules, low: Sums, high: Sums, line: int) -> bool | None:
+    """Whether health is below `line` (wad); `low` and `high` bound every value. May raise: ArithmeticReverts."""
     if rules.directed_rounding:
-        return _verdict(rules, (low.weighted, high.weighted), low, high)
+        return _verdict(rules, (low.weighted, high.weighted), low, high, line)
     # collateral times floored average lies between weighted - collateral and weighted: cheap, and enough when wide
     under = (low.weighted - high.collateral) // PERCENTAGE_FACTOR
     over = (high.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
-    rough = _verdict(rules, (max(under, 0), over), low, high)
-    if rough is not None or _verdict(rules, _ends(low, high), low, high) is None:
+    rough = _verdict(rules, (max(under, 0), over), low, high, line)
+    if rough is not None or _verdict(rules, _ends(low, high), low, high, line) is None:
         return rough
     thresholds = threshold_bounds(low, high)
     least = covered(rules, low.collateral, thresholds[0], low.weighted)
     most = covered(rules, high.collateral, thresholds[1], high.weighted)
-    return _verdict(rules, (max(least, under), min(most, over)), low, high)
+    return _verdict(rules, (max(least, under), min(most, over)), low, high, line)
 
 
 def _ends(low: Sums, high: Sums) -> tuple[int, int]:
@@ -99,16 +104,16 @@ def _ends(low: Sums, high: Sums) -> tuple[int, int]:
     return most_of_worst, max(least_of_best, 0)
 
 
-def _verdict(rules: Rules, covered_: tuple[int, int], low: Sums, high: Sums) -> bool | None:
-    if health_factor(rules, covered_[0], high.debt) >= HEALTH_FACTOR_LIQUIDATION_THRESHOLD:
+def _verdict(rules: Rules, covered_: tuple[int, int], low: Sums, high: Sums, line: int) -> bool | None:
+    if health_factor(rules, covered_[0], high.debt) >= line:
         return False
-    return True if health_factor(rules, covered_[1], low.debt) < HEALTH_FACTOR_LIQUIDATION_THRESHOLD else None
+    return True if health_factor(rules, covered_[1], low.debt) < line else None
 
 
 def _probe(rules: Rules, at: Callable[[int], Sums]) -> Probe:
     def probe(low: int, high: int) -> bool | None:
         try:
-            return _decide(rules, at(low), at(high))
+            return _decide(rules, at(low), at(high), HEALTH_FACTOR_LIQUIDATION_THRESHOLD)
         except ArithmeticReverts:
             # where the contract cannot compute nobody is liquidated; an interval that only ends there must be split
             return False if low == high else None
@@ -139,3 +144,34 @@ def time_probe(position: Position) -> Probe:
         return _sums(rules, ((holding, price_of(holding, position.prices)) for holding in held))
 
     return _probe(rules, at)
+
+
+def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
+    """Over amounts of a step, not under its least: whether health at `at_s` is `target` or more. May raise: Impossible.
+
+    Only one balance moves with the amount: all else is brought to `at_s` once. May raise: Undecidable.
+    """
+    first = after(step.position, step.with_amount(step.most), at_s)
+    account = account_of(first, at_s)
+    rules, asset, repays = account.rules, step.asset, step.intent.kind == REPAY.kind
+    still = _sums(rules, ((h, price_of(h, first.prices)) for h in account.held if h.reserve.asset != asset))
+    line = -(-target.numerator * WAD // target.denominator)
+
+    @cache
+    def at(amount: int) -> Sums:
+        changed = after(step.position, step.with_amount(amount), at_s).state
+        (reserve,) = (r for r in changed.reserves if r.asset == asset)
+        (holding,) = holdings(rules, replace(changed, reserves=(reserve,)), at_s)
+        return _sums(rules, ((holding, price_of(holding, first.prices)),), still)
+
+    def probe(low: int, high: int) -> bool | None:
+        less, more = at(low), at(high)
+        if repays:
+            less, more = replace(less, debt=more.debt), replace(more, debt=less.debt)
+        try:
+            below = _decide(rules, less, more, line)
+        except ArithmeticReverts:
+            return False if low == high else None
+        return None if below is None else not below
+
+    return probe

@@ -49,6 +49,10 @@ class Rules:
     """3.5 and 3.6: collateral and debt in the same asset use the stored liquidity index for the seizure."""
     floored_seizure: bool = False
     """>= 3.7: the seized collateral and its fee round against the liquidator; bad debt is told by scaled amounts."""
+    bit_by_scaled_debt: bool = False
+    """>= 3.4: a repayment clears the borrowing bit if no scaled debt is left; before, if the whole balance was paid."""
+    named_errors: bool = False
+    """>= 3.4: errors have selectors and names; before, the pool reverts with a number as text."""
     debt_ceiling_of_user: bool = False
     """<= 3.2: the debt ceiling's book is touched if the user is isolated after the seizure."""
     debt_ceiling_of_collateral: bool = False
@@ -93,6 +97,8 @@ TABLE: Mapping[str, Rules] = {
             RECORDED,
             threshold_gates_collateral=True,
             taylor_interest=True,
+            bit_by_scaled_debt=True,
+            named_errors=True,
             value_close_factor=True,
             debt_ceiling_of_collateral=True,
         ),
@@ -102,6 +108,8 @@ TABLE: Mapping[str, Rules] = {
             RECORDED,
             threshold_gates_collateral=True,
             taylor_interest=True,
+            bit_by_scaled_debt=True,
+            named_errors=True,
             directed_rounding=True,
             value_close_factor=True,
             stale_index_on_same_asset=True,
@@ -113,6 +121,8 @@ TABLE: Mapping[str, Rules] = {
             RECORDED_AND_LIVE,
             ltvzero_bitmap=True,
             taylor_interest=True,
+            bit_by_scaled_debt=True,
+            named_errors=True,
             directed_rounding=True,
             value_close_factor=True,
             stale_index_on_same_asset=True,
@@ -125,6 +135,8 @@ TABLE: Mapping[str, Rules] = {
             ltvzero_bitmap=True,
             isolated_e_mode=True,
             taylor_interest=True,
+            bit_by_scaled_debt=True,
+            named_errors=True,
             directed_rounding=True,
             sentinel=False,
             value_close_factor=True,

@@ -46,6 +46,16 @@ def paused(word: int) -> bool:
     return bits(word, 60, 60) == 1
 
 
+def reserve_factor(word: int) -> int:
+    """The treasury's share of the interest in basis points."""
+    return bits(word, 64, 79)
+
+
+def supply_cap(word: int) -> int:
+    """The most that may be supplied, in whole tokens; 0: no cap."""
+    return bits(word, 116, 151)
+
+
 def liquidation_protocol_fee(word: int) -> int:
     """The treasury's share of the bonus in basis points."""
     return bits(word, 152, 167)
@@ -92,3 +102,14 @@ def in_bitmap(bitmap: int, reserve_id: int) -> bool:
 def collateral_count(user_configuration: int) -> int:
     """How many reserves the user has enabled as collateral."""
     return sum(is_using_as_collateral(user_configuration, reserve_id) for reserve_id in reserve_ids(user_configuration))
+
+
+def with_borrowing(user_configuration: int, reserve_id: int, *, borrowing: bool) -> int:
+    """UserConfiguration.setBorrowing."""
+    bit = 1 << 2 * reserve_id
+    return user_configuration | bit if borrowing else user_configuration & ~bit
+
+
+def with_collateral(user_configuration: int, reserve_id: int) -> int:
+    """UserConfiguration.setUsingAsCollateral(..., true)."""
+    return user_configuration | 1 << 2 * reserve_id + 1
