@@ -73,6 +73,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     init.add_argument("--chain", required=True, metavar="ID", type=int, help="chain id")
     init.add_argument("--address", required=True, help="the key's address")
     init.add_argument("--next-nonce", required=True, metavar="N", type=int, help="the next nonce on the chain")
+    init.add_argument("--new-journal", action="store_true", help="the old journal is gone: epochs begin anew")
     for name, text in (("export", "write the record to a new file"), ("import", "add an exported record to this one")):
         commands.add_parser(name, help=text).add_argument("file")
     commands.add_parser("kill", help="turn the kill switch on; removing its file turns it off")
@@ -90,6 +91,8 @@ def _init(config: SignerConfig, base: Path, arguments: argparse.Namespace) -> No
     db = SignDb(base / config.database)
     try:
         db.initialise(arguments.chain, address, arguments.next_nonce, "initialised by hand", now_s())
+        if arguments.new_journal:
+            db.forget_epoch(address)
     finally:
         db.close()
 

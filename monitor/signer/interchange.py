@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from monitor.core.errors import ConfigError
+from monitor.signer import strict_json
 from monitor.signer.signdb import SignDb
 
 FORMAT = "levmon-sign/1"
@@ -49,7 +50,7 @@ def merge(db: SignDb, content: bytes, now_s: int) -> None:
     """Add another record to this one. May raise: ConfigError; then nothing was added."""
     bad = ConfigError(f"not an export of format {FORMAT}", hint="write one with `export`")
     try:
-        data = json.loads(content)
+        data = strict_json.loads(content)
         tables = {
             table: [{name: kind(row[name]) for name, kind in columns.items()} for row in data[table]]
             for table, columns in _COLUMNS.items()
@@ -59,6 +60,6 @@ def merge(db: SignDb, content: bytes, now_s: int) -> None:
         for row in tables["attempts"]:
             row["signing_hash"], raw = bytes.fromhex(row["signing_hash"]), row["raw"]
             row["raw"] = bytes.fromhex(raw) if raw else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise bad from None
     db.merge(tables, now_s)

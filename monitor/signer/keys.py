@@ -7,7 +7,6 @@ logs, compares or pickles a key by accident gets its address. Errors name files,
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from eth_utils.exceptions import ValidationError
 
 from monitor.core.errors import ConfigError
 from monitor.core.types import Address
+from monitor.signer import strict_json
 
 FOUNDRY = Path(".foundry") / "keystores"
 APE = Path(".ape") / "accounts"
@@ -177,7 +177,7 @@ def _keystore(path: Path) -> dict[str, object]:
     """The keystore's JSON, if it is one whose decryption is bounded. May raise: ConfigError."""
     bad = ConfigError(f"{path} is not a version 3 keystore", hint="it is the JSON file that cast, geth or ape writes")
     try:
-        content = json.loads(_read(path, "the keystore"))
+        content = strict_json.loads(_read(path, "the keystore"), floats=True)
         if not isinstance(content, dict) or int(content["version"]) != 3:
             raise bad
         crypto = content["crypto"] if "crypto" in content else content["Crypto"]
@@ -186,7 +186,7 @@ def _keystore(path: Path) -> dict[str, object]:
             heavy = 128 * int(parameters["n"]) * int(parameters["r"]) * int(parameters["p"]) > SCRYPT_LIMIT
         else:
             heavy = int(parameters["c"]) > PBKDF2_LIMIT
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise bad from None
     if heavy:
         raise ConfigError(f"{path} asks for more work than any known tool writes", hint="write it again with your tool")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from monitor.chain.abi import checksum
 from monitor.core.actions import Intent, SignRequest
 from monitor.core.types import Address
+from monitor.signer import strict_json
 from monitor.signer.errors import Refusal
 
 LINE_LIMIT = 65_536
@@ -24,7 +25,7 @@ INT64 = 2**63 - 1
 
 
 class Malformed(ValueError):
-    """A line that is not of this protocol. The message repeats nothing but numbers."""
+    """A line that is not of this protocol. The message repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +242,9 @@ class _Fields:
 
     def __init__(self, line: bytes) -> None:
         try:
-            content = json.loads(
-                line.decode(),
-                object_pairs_hook=_no_doubles,
-                parse_float=_no_float,
-                parse_constant=_no_float,
-            )
-        except (ValueError, RecursionError):
-            raise Malformed("not one JSON object") from None
+            content = strict_json.loads(line)
+        except strict_json.BadJson as wrong:
+            raise Malformed(str(wrong)) from None
         if not isinstance(content, dict):
             raise Malformed("not one JSON object")
         self.content: dict[str, Any] = content
@@ -305,14 +301,3 @@ def _address(value: Any, name: str) -> Address:
     if right != value:
         raise Malformed(name)
     return value
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise Malformed("a key stands there twice")
-    return content
-
-
-def _no_float(text: str) -> NoReturn:
-    raise Malformed(f"{text[:20]} is not an integer")

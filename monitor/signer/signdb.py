@@ -184,6 +184,11 @@ class SignDb:
                     (address, epoch),
                 )
 
+    def forget_epoch(self, address: Address) -> None:
+        """For a new journal, whose leases begin at one again. Only a person may say so."""
+        with self._transaction():
+            self._sql.execute("DELETE FROM epochs WHERE address = ?", (address,))
+
     # -- signatures ------------------------------------------------------------------------------------------------
 
     def admit(self, draft: Draft, action_id: str, nonce_gap: int, now_s: int) -> Admitted:

@@ -24,6 +24,7 @@ from eth_utils.crypto import keccak
 from monitor.chain.abi import Function, checksum, function, split_tuple
 from monitor.core.actions import ArgRule, Intent, Template
 from monitor.core.errors import ConfigError, DecodeError
+from monitor.signer import strict_json
 from monitor.signer.errors import Denied, Refusal
 
 PACKAGE = "monitor.protocols"
@@ -178,14 +179,14 @@ def load_file(content: bytes, sha256: str, *, check_hash: bool = True) -> Bound:
             hint="look at what changed in it, then list the new hash",
         )
     try:
-        data = json.loads(content[:FILE_LIMIT])
+        data = strict_json.loads(content[:FILE_LIMIT])
         if data["format"] != FORMAT or set(data) != {"format", "kind", "function", "args", "note"}:
             raise ConfigError(f"not a template file of format {FORMAT}")
         rules = tuple(ArgRule(**rule) for rule in data["args"])
         kind, signature, note = data["kind"], data["function"], data["note"]
         texts: list[object] = [kind, signature, note, *(t for r in rules for t in (r.name, r.source, r.role))]
         fits = all(isinstance(text, str) for text in texts) and all(type(r.value) in (int, str) for r in rules)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise ConfigError("not a template file", hint="write one with monitor.signer.templates.export") from None
     found = _SIGNATURE.fullmatch(signature) if fits else None
     if found is None:
