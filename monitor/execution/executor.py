@@ -179,12 +179,14 @@ class Executor:
         for address in self._settings.limits:
             account = await self._chain.account(address, view.head, view.finalized)
             view.accounts[address] = account
-            if self._defences.recovery:
+            known_nonce = self._journal.next_nonce(chain_id, address)
+            if not self._defences.recovery:
+                if known_nonce is None:
+                    self._journal.adopt_signer(chain_id, address, account.nonce, at_s)
+            elif known_nonce is None:
                 holds.append(adopt_fresh(self._journal, chain_id, address, account, at_s))
-                if self._journal.next_nonce(chain_id, address) is not None:
-                    holds.append(judge_nonce(self._journal, chain_id, address, account))
-            elif self._journal.next_nonce(chain_id, address) is None:
-                self._journal.adopt_signer(chain_id, address, account.nonce, at_s)
+            else:
+                holds.append(judge_nonce(NonceView(account.nonce, known_nonce), chain_id, address))
         for hold in holds:
             if hold is not None and hold.scope not in known:
                 self._journal.hold(hold, at_s)
@@ -316,7 +318,7 @@ class Executor:
     async def _first_offer(self, action: Action, view: _View) -> pricing.Fees | pricing.Capped:
         policy, base = self._rules.fees, view.head.base_fee or 0
         how = pricing.urgency(view.health.get(action.position_id) or action.draft.health_wad)
-        limit = pricing.ceiling(action.draft, action.draft.gas, policy, defences=self._defences)
+        limit = pricing.ceiling(action.draft, policy, self._defences)
         return pricing.first(pricing.offer(base, await self._chain.tip_wei(), how, policy), base, limit)
 
     # -- signing -------------------------------------------------------------------------------------------------
@@ -398,11 +400,13 @@ class Executor:
                 case Passed():
                     pass
         gas = self._settings.cancel_gas if cancel else draft.gas
-        limit = pricing.ceiling(draft, gas, policy, cancel=cancel, defences=self._defences)
         how = pricing.urgency(view.health.get(action.position_id) or draft.health_wad)
         wanted = pricing.offer(view.head.base_fee or 0, await self._chain.tip_wei(), how, policy)
         pooled = await self._chain.pooled_fees(draft.signer, action.nonce or 0)
         before = [attempt for attempt in action.attempts if attempt.kind is not AttemptKind.ADOPTED]
+        limit = pricing.ceiling(draft, policy, self._defences)
+        if cancel:
+            limit = pricing.cancel_ceiling(draft, before, policy, self._defences)
         offer = pricing.replacement(wanted, before, pooled, limit, policy, self._defences)
         if isinstance(offer, pricing.Capped):
             return self._told(action, f"fee cap reached: {offer.why}", view, Severity.CRITICAL)
@@ -413,9 +417,8 @@ class Executor:
         """Pay for the dearest attempt that could be included, then ask the signer."""
         worst = max([attempt.worst_cost_wei, *(earlier.worst_cost_wei for earlier in action.attempts)])
         charge = Charge(action.draft.amount, worst)
-        _, reserved = self._journal.charges()[action.id]
         judge = self._judge(action, charge, view.accounts[action.draft.signer])
-        if action.attempts and charge.gas_wei <= reserved.gas_wei:
+        if action.attempts and charge.gas_wei <= self._journal.charge(action.id).gas_wei:
             judge = _no_objection  # it costs no more than what was allowed already
         made = self._journal.reserve_attempt(action, attempt, charge, judge, view.head.timestamp)
         return await self._sign(self._journal.action(action.id), made, view)

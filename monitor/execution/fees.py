@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from monitor.core.units import BPS, WAD, mul_div_down, mul_div_up
 from monitor.execution.defences import ALL, Defences
-from monitor.journal.rows import Attempt, Draft
+from monitor.journal.rows import Attempt, AttemptKind, Draft
 
 
 class Urgency(IntEnum):
@@ -71,18 +71,31 @@ def urgency(health_wad: int) -> Urgency:
     return Urgency.URGENT if 0 < health_wad < URGENT_WAD else Urgency.PRESSING
 
 
-def ceiling(draft: Draft, gas: int, policy: FeePolicy, *, cancel: bool = False, defences: Defences = ALL) -> Capped:
+def ceiling(draft: Draft, policy: FeePolicy, defences: Defences = ALL) -> Capped:
     """The highest max fee per gas, and which rule sets it (as a Capped with nothing wanted)."""
     if not defences.fee_cap:
         return Capped(0, 2**200, "nothing")
-    rules = [(policy.max_fee_per_gas_wei, "the key's cap"), (draft.max_fee_per_gas_wei, "the plan's cap")]
-    if not cancel:
-        rules.append((draft.max_cost_wei // gas, "the plan's cost"))
-        if draft.loss_avoided_wei:
-            share = mul_div_down(draft.loss_avoided_wei, policy.loss_share_bps, BPS)
-            rules.append((share // gas, "the share of the loss avoided"))
+    rules = [
+        (policy.max_fee_per_gas_wei, "the key's cap"),
+        (draft.max_fee_per_gas_wei, "the plan's cap"),
+        (draft.max_cost_wei // draft.gas, "the plan's cost"),
+    ]
+    if draft.loss_avoided_wei:
+        share = mul_div_down(draft.loss_avoided_wei, policy.loss_share_bps, BPS)
+        rules.append((share // draft.gas, "the share of the loss avoided"))
     limit, why = min(rules)
     return Capped(0, limit, why)
+
+
+def cancel_ceiling(draft: Draft, before: Iterable[Attempt], policy: FeePolicy, defences: Defences = ALL) -> Capped:
+    """As `ceiling`, and high enough to replace any attempt of the intent.
+
+    Else an attempt at the cap could never be cancelled, and its nonce would stand in the way of every other rescue. It
+    costs a fraction of what is reserved, since a transfer to oneself takes a fraction of the gas.
+    """
+    limit = ceiling(draft, policy, defences)
+    least = max((a.max_fee_wei for a in before if a.kind is AttemptKind.INTENT), default=0)
+    return Capped(0, max(limit.ceiling_wei, mul_div_up(least, policy.bump_bps, BPS)), limit.why)
 
 
 def offer(base_fee_wei: int, tip_wei: int, how: Urgency, policy: FeePolicy) -> Fees:

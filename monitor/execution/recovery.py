@@ -14,9 +14,8 @@ from monitor.journal.rows import Hold
 from monitor.journal.store import Journal
 
 
-def judge_nonce(journal: Journal, chain_id: int, address: Address, account: Account) -> Hold | None:
+def judge_nonce(view: NonceView, chain_id: int, address: Address) -> Hold | None:
     """A hold where somebody else used this key."""
-    view = NonceView(account.nonce, journal.next_nonce(chain_id, address))
     if view.state is NonceState.FOREIGN:
         return Hold(
             f"signer:{chain_id}:{address}",
@@ -27,9 +26,7 @@ def judge_nonce(journal: Journal, chain_id: int, address: Address, account: Acco
 
 
 def adopt_fresh(journal: Journal, chain_id: int, address: Address, account: Account, at_s: int) -> Hold | None:
-    """Take a key without any history; one with a history needs a person to say that it is accounted for."""
-    if journal.next_nonce(chain_id, address) is not None:
-        return None
+    """Take a key that was never adopted if it has no history; one with a history needs a person to say that it is accounted for."""
     if account.nonce == 0:
         journal.adopt_signer(chain_id, address, 0, at_s)
         return None

@@ -89,10 +89,10 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
 
 def schema_version(connection: Connection) -> int:
     """0 for an empty database. May raise: JournalUnfit, when it is some other program's."""
-    tables = inspect(connection).get_table_names()
-    if not tables:
-        return 0
-    if "meta" not in tables:
+    look = inspect(connection)
+    if not look.has_table("meta"):
+        if not look.get_table_names():
+            return 0
         raise JournalUnfit("the database is not a journal of levmon", hint="give the journal a file of its own")
     found = connection.execute(select(META.c.value).where(META.c.name == "schema_version")).scalar()
     if found is None or not found.isdecimal():

@@ -151,6 +151,16 @@ class Journal:
             self._broken = str(error.orig)
             raise JournalBroken(f"the journal is damaged: {error.orig}", hint="restore a copy") from None
 
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """One consistent look. May raise: JournalBusy, JournalBroken."""
+        epoch, self.epoch = self.epoch, 0  # looking needs no lease
+        try:
+            with self._transaction() as db:
+                yield db
+        finally:
+            self.epoch = epoch
+
     def _take_lease(self, now_s: int, holder: str) -> None:
         with self._transaction() as db:
             epoch = db.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
@@ -499,7 +509,7 @@ class Journal:
 
     def next_nonce(self, chain_id: int, address: Address) -> int | None:
         """The nonce that the next action would get, None for a key that was never adopted."""
-        with self._transaction() as db:
+        with self._reading() as db:
             return self._known_nonce(db, chain_id, address)
 
     @staticmethod
@@ -538,7 +548,7 @@ class Journal:
             self._alert(db, seq, f"hold/{seq}", Severity.INFO, scope, "no longer on hold")
 
     def holds(self) -> tuple[Hold, ...]:
-        with self._transaction() as db:
+        with self._reading() as db:
             rows = db.execute(select(HOLDS).order_by(HOLDS.c.scope)).mappings()
             return tuple(Hold(row["scope"], row["reason"]) for row in rows)
 
@@ -576,9 +586,15 @@ class Journal:
                 position += int(row["amount"]) if row["position_id"] == action.position_id else 0
         return Totals(position, key, gas)
 
+    def charge(self, action_id: str) -> Charge:
+        """What the action is charged with now; nothing where it is not armed."""
+        with self._reading() as db:
+            row = db.execute(select(BUDGET).where(BUDGET.c.action_id == action_id)).mappings().first()
+            return Charge(int(row["amount"]), int(row["gas_wei"])) if row else Charge(0, 0)
+
     def charges(self) -> dict[str, tuple[str, Charge]]:
         """State (reserved or settled) and charge by action."""
-        with self._transaction() as db:
+        with self._reading() as db:
             rows = db.execute(select(BUDGET)).mappings()
             return {row["action_id"]: (row["state"], Charge(int(row["amount"]), int(row["gas_wei"]))) for row in rows}
 
@@ -598,7 +614,7 @@ class Journal:
 
     def action(self, action_id: str) -> Action:
         """May raise: NoResultFound."""
-        with self._transaction() as db:
+        with self._reading() as db:
             return self._action(db, action_id)
 
     def actions(self, *, chain_id: int | None = None, only_open: bool = False) -> list[Action]:
@@ -608,7 +624,7 @@ class Journal:
             query = query.where(ACTIONS.c.chain_id == chain_id)
         if only_open:
             query = query.where(ACTIONS.c.open == 1)
-        with self._transaction() as db:
+        with self._reading() as db:
             return [self._action(db, action_id) for action_id in db.execute(query).scalars().all()]
 
     def last_closed(self, position_id: str, limit: int = 8) -> list[tuple[ActionState, int]]:
@@ -619,32 +635,32 @@ class Journal:
             .order_by(ACTIONS.c.decision_seq.desc())
             .limit(limit)
         )
-        with self._transaction() as db:
+        with self._reading() as db:
             return [(ActionState(row.state), row.changed_s) for row in db.execute(query)]
 
     def attempt_hashes(self, chain_id: int, address: Address) -> dict[str, int]:
         """The nonce of every signed byte string of this key, by hash."""
         query = select(ATTEMPTS).where((ATTEMPTS.c.chain_id == chain_id) & (ATTEMPTS.c.signer == address))
-        with self._transaction() as db:
+        with self._reading() as db:
             found = [attempt_from(row) for row in db.execute(query).mappings()]
         return {attempt.hash: attempt.nonce for attempt in found if attempt.hash}
 
     def signers(self, chain_id: int) -> tuple[Address, ...]:
-        with self._transaction() as db:
+        with self._reading() as db:
             return tuple(db.execute(select(SIGNERS.c.address).where(SIGNERS.c.chain_id == chain_id)).scalars())
 
     def finality(self, chain_id: int) -> tuple[int, str] | None:
         """Number and hash of the highest block on which something was settled."""
-        with self._transaction() as db:
+        with self._reading() as db:
             row = db.execute(select(FINALITY).where(FINALITY.c.chain_id == chain_id)).mappings().first()
             return (row["number"], row["hash"]) if row else None
 
     def records(self) -> list[Record]:
-        with self._transaction() as db:
+        with self._reading() as db:
             return [record_from(row) for row in db.execute(select(RECORDS).order_by(RECORDS.c.seq)).mappings()]
 
     def count_records(self) -> int:
-        with self._transaction() as db:
+        with self._reading() as db:
             return int(db.execute(select(func.count()).select_from(RECORDS)).scalar_one())
 
     @staticmethod
@@ -663,7 +679,7 @@ class Journal:
     def pending_alerts(self, limit: int = 100) -> list[Alert]:
         """Undelivered, oldest first."""
         query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
-        with self._transaction() as db:
+        with self._reading() as db:
             rows = db.execute(query).mappings().all()
         names = Alert.__dataclass_fields__
         return [Alert(**{**{name: row[name] for name in names}, "severity": Severity(row["severity"])}) for row in rows]

@@ -105,6 +105,8 @@ class ModelChain:
         self.delegated: set[Address] = set()
         self.pool: dict[tuple[Address, int], Pooled] = {}
         self._salt = 0
+        self._receipts: dict[str, ModelReceipt] = {}
+        self._slots: dict[tuple[Address, int], Pooled] = {}
         genesis = BlockRef(chain_id, 0, "0x" + keccak(text="genesis").hex(), "0x" + "00" * 32, start_s, base_fee_wei)
         self.blocks = [ModelBlock(genesis)]
 
@@ -231,14 +233,18 @@ class ModelChain:
         if counted:
             self.effects[key] = self.effects.get(key, 0) + 1
 
+        receipt = ModelReceipt(one.hash, block.ref.number, block.ref.hash, ok, used, price)
+
         def undo() -> None:
+            del self._receipts[one.hash], self._slots[one.slot]
             self.balances[sender], self.nonces[sender] = before
             if counted:
                 self.effects[key] -= 1
 
         block.undo.append(undo)
         block.pooled.append(one)
-        block.receipts[one.hash] = ModelReceipt(one.hash, block.ref.number, block.ref.hash, ok, used, price)
+        block.receipts[one.hash] = self._receipts[one.hash] = receipt
+        self._slots[one.slot] = one
 
     def reorg(self, depth: int, *, keep: Callable[[Pooled], bool] = lambda _: True, grow: int = 1) -> list[Pooled]:
         """Take `depth` blocks back and mine `depth + grow` empty ones in their place; answers what fell out.
@@ -276,10 +282,11 @@ class ModelChain:
         return self.balances.get(address, RICH_WEI)
 
     def receipt(self, tx_hash: str) -> ModelReceipt | None:
-        for block in reversed(self.blocks):
-            if tx_hash in block.receipts:
-                return block.receipts[tx_hash]
-        return None
+        return self._receipts.get(tx_hash)
+
+    def occupant(self, sender: Address, nonce: int) -> Pooled | None:
+        """The included transaction of that nonce."""
+        return self._slots.get((sender, nonce))
 
     def block_hash(self, number: int) -> str | None:
         return self.blocks[number].ref.hash if 0 <= number < len(self.blocks) else None

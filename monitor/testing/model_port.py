@@ -130,10 +130,8 @@ class ModelPort:
 
     async def occupant(self, sender: Address, nonce: int) -> Occupant | None:
         self._ask()
-        for one, _ in self.chain.included(sender):
-            if one.tx.fields.nonce == nonce:
-                return Occupant(one.hash, one.tx.fields.call)
-        return None
+        one = self.chain.occupant(sender, nonce)
+        return Occupant(one.hash, one.tx.fields.call) if one else None
 
     async def pooled_fees(self, sender: Address, nonce: int) -> tuple[int, int] | None:
         self._ask()

@@ -182,9 +182,7 @@ class Acting(RuleBasedStateMachine):
                 before = self.world.journal.action(action.draft.retry_of)
                 assert before.state is ActionState.FOREIGN_NONCE
                 used = [
-                    one.hash
-                    for one, _ in self.world.chain.included(GUARDIAN)
-                    if one.tx.fields.nonce == before.nonce
+                    one.hash for one, _ in self.world.chain.included(GUARDIAN) if one.tx.fields.nonce == before.nonce
                 ]
                 assert used
                 assert used[0] in self.foreign

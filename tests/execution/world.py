@@ -79,8 +79,10 @@ class World:
         self.chain = ModelChain()
         self.guardian = LocalSigner()
         self.signer = signer or self.guardian
-        self.port: Any = port(self.chain) if port else ModelPort(
-            self.chain, endpoints=endpoints, faults=faults, rng=random.Random(seed)
+        self.port: Any = (
+            port(self.chain)
+            if port
+            else ModelPort(self.chain, endpoints=endpoints, faults=faults, rng=random.Random(seed))
         )
         self.clock = ChainClock(self.chain)
         self.kill = KillSwitch(folder / "KILL")
@@ -180,7 +182,9 @@ class World:
 
     def alerts(self, severity: str | None = None) -> list[str]:
         return [
-            alert.body for alert in self.journal.pending_alerts(10_000) if severity is None or alert.severity == severity
+            alert.body
+            for alert in self.journal.pending_alerts(10_000)
+            if severity is None or alert.severity == severity
         ]
 
     def audit(self) -> list[str]:
