@@ -90,6 +90,8 @@ class Step:
     least: int
     most: int
     gas: int
+    purse: int = 0
+    """What the purse holds of the asset."""
     limited_by: str = ""
     """What sets `most`, for people."""
     refused: str = ""

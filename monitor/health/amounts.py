@@ -1,4 +1,4 @@
-"""The smallest amount of a step that brings health to a target, at every moment at which it may land. Exact, pure.
+"""The smallest amount of a step that brings health to a target, whenever it lands in a window. Exact, pure.
 
 Works by ruling intervals of amounts out with the protocol's own probe, smallest first, as prices are searched in
 `solve`: so the answer is the smallest even where health goes up and down between (a supply with a low threshold on
@@ -17,10 +17,13 @@ from monitor.core.types import Health, Known, NoDebt
 from monitor.health.solve import nearest_unhealthy
 from monitor.protocols.base import Impossible, Protocol, reaches
 
+MOMENTS = 24
+"""So many moments are heeded at once before a step counts as one that cannot be relied on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An amount and the worst health that it leads to among the moments asked for. `reaches`: the target is met.
+    """An amount, and the worst health that it leads to among the moments looked at. `reaches`: the target is met.
 
     Where nothing reaches the target, `amount` is the most that the step allows. `why` where even that means nothing.
     """
@@ -35,26 +38,36 @@ def smallest_amount(
     protocol: Protocol[Any, Any],
     step: Step,
     target: Fraction,
-    moments_s: Sequence[int],
+    window_s: tuple[int, int],
     context: Any = None,
     at_least: int = 0,
 ) -> Found:
-    """The smallest amount, not under `at_least` nor the step's own least, with health >= target at all moments.
+    """The smallest amount, not under `at_least` nor the step's own least, with health >= target whenever it lands.
 
-    `moments_s` are block timestamps at which the step may land, normally the next second and the last one allowed: in
-    between health moves by interest one way. A step that is refused is not searched.
+    `window_s`: the first and the last block timestamp at which the step may land. The amount is searched for its two
+    ends; a second in between at which it does not suffice joins them, and the search goes on. A step that is refused is
+    not searched.
     """
     low, high = max(step.least, at_least), step.most
     if step.refused or low > high:
         why = step.refused or f"at least {low} is wanted of a step that allows {high}"
         return Found(0, None, reaches=False, why=why)
+    moments_s = list(dict.fromkeys(window_s))
     try:
         probes = [protocol.reaches_between_amounts(step, target, at_s) for at_s in moments_s]
-        amount = nearest_unhealthy(_all(probes), low, high)
-        if amount is not None:
-            worst = worst_after(protocol, step, amount, moments_s, context)
-            if reaches(worst, target):
-                return Found(amount, worst, reaches=True)
+        for _ in range(MOMENTS):
+            amount = nearest_unhealthy(_all(probes), low, high)
+            if amount is None:
+                break
+            missed_s = nearest_unhealthy(_not(protocol.reaches_between_times(step, target, amount)), *window_s)
+            if missed_s is None:
+                worst = worst_after(protocol, step, amount, moments_s, context)
+                if reaches(worst, target):
+                    return Found(amount, worst, reaches=True)
+                break
+            low = amount
+            moments_s.append(missed_s)
+            probes.append(protocol.reaches_between_amounts(step, target, missed_s))
         return Found(high, worst_after(protocol, step, high, moments_s, context), reaches=False)
     except Impossible as impossible:
         return Found(0, None, reaches=False, why=str(impossible))
@@ -79,6 +92,14 @@ def _order(health: Health) -> tuple[int, Fraction]:
     if isinstance(verdict, Known):
         return 1, Fraction(verdict.numerator, verdict.denominator)
     return (2 if isinstance(verdict, NoDebt) else 0), Fraction(0)
+
+
+def _not(probe: Callable[[int, int], bool | None]) -> Callable[[int, int], bool | None]:
+    def opposite(low: int, high: int) -> bool | None:
+        answer = probe(low, high)
+        return None if answer is None else not answer
+
+    return opposite
 
 
 def _all(probes: Sequence[Callable[[int, int], bool | None]]) -> Callable[[int, int], bool | None]:

@@ -195,8 +195,21 @@ class Protocol(ABC, Generic[M, C]):
 
         return probe
 
+    def reaches_between_times(self, step: Step, target: Fraction, amount: int) -> Callable[[int, int], bool | None]:
+        """The same for one amount over the timestamps low..high in seconds at which the step may land."""
+        intent = step.with_amount(amount)
+
+        def probe(low: int, high: int) -> bool | None:
+            ends = [
+                reaches(self.evaluate(self.after(step.position, intent, at_s), None, at_s), target)
+                for at_s in (low, high)
+            ]
+            return ends[0] if ends[0] == ends[1] else None
+
+        return probe
+
     def error_name(self, reason: str) -> str:
-        """A revert reason as the contract's sources call it, e.g. `28` -> `ReserveFrozen`; unknown ones as they are."""
+        """A revert reason as the contract's sources call it, e.g. `28` or `ReserveFrozen()` -> `ReserveFrozen`."""
         return reason
 
     # -- which rules apply: protocols with several rule versions override these two -------------------------------

@@ -115,7 +115,7 @@ def _bounded(rules: Rules, step: Step, purse: Purse, one: PurseReserve, held: Re
             bound, limited_by = supply_room(rules, held, one.supply, until_s), "the supply cap"
     least = least_amount(rules, index)
     most, limited_by = min((bound, limited_by), (one.balance, "the purse"), (one.allowance, "the purse's allowance"))
-    step = replace(step, least=least, most=most, limited_by=limited_by)
+    step = replace(step, least=least, most=most, limited_by=limited_by, purse=one.balance)
     if limited_by == "the purse's allowance":
         approval = Intent(
             kind=APPROVE.kind,

@@ -14,8 +14,8 @@ from fractions import Fraction
 from functools import cache
 
 from monitor.core.actions import Step
-from monitor.core.types import Position
-from monitor.core.units import WAD
+from monitor.core.types import Address, Position
+from monitor.core.units import RAY, WAD
 from monitor.protocols.aave_v3.account import (
     Holding,
     counted_collateral,
@@ -147,15 +147,14 @@ def time_probe(position: Position) -> Probe:
 
 
 def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
-    """Over amounts of a step, not under its least: whether health at `at_s` is `target` or more. May raise: Impossible.
+    """Over amounts of a step, not under its least: whether health at `at_s` is `target` or more.
 
-    Only one balance moves with the amount: all else is brought to `at_s` once. May raise: Undecidable.
+    Only one balance moves with the amount: all else is brought to `at_s` once. May raise: Impossible, Undecidable.
     """
     first = after(step.position, step.with_amount(step.most), at_s)
     account = account_of(first, at_s)
     rules, asset, repays = account.rules, step.asset, step.intent.kind == REPAY.kind
     still = _sums(rules, ((h, price_of(h, first.prices)) for h in account.held if h.reserve.asset != asset))
-    line = -(-target.numerator * WAD // target.denominator)
 
     @cache
     def at(amount: int) -> Sums:
@@ -168,10 +167,53 @@ def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
         less, more = at(low), at(high)
         if repays:
             less, more = replace(less, debt=more.debt), replace(more, debt=less.debt)
-        try:
-            below = _decide(rules, less, more, line)
-        except ArithmeticReverts:
-            return False if low == high else None
-        return None if below is None else not below
+        return _reaches(rules, less, more, target, single=low == high)
 
     return probe
+
+
+def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
+    """Over the timestamps at which a step of `amount` may land: whether health right after it is `target` or more.
+
+    The average threshold in whole basis points (up to 3.4) can tip over between two moments that are both well. May
+    raise: Impossible, Undecidable.
+    """
+    rules, intent = TABLE[step.position.rule.version], step.with_amount(amount)
+
+    @cache
+    def at(moment_s: int) -> tuple[Sums, Sums]:
+        changed = after(step.position, intent, moment_s)
+        held = [(h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, moment_s)]
+        # shares are rounded at an index that moves, so the changed balance jitters by units while the others grow
+        spread = [[(_jittered(h, step.asset, sign), price) for h, price in held] for sign in (-1, 1)]
+        return _sums(rules, spread[0]), _sums(rules, spread[1])
+
+    @cache
+    def exactly(moment_s: int) -> Sums:
+        changed = after(step.position, intent, moment_s)
+        return _sums(rules, ((h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, moment_s)))
+
+    def probe(low: int, high: int) -> bool | None:
+        if low == high:
+            return _reaches(rules, exactly(low), exactly(low), target, single=True)
+        return _reaches(rules, at(low)[0], at(high)[1], target, single=False)
+
+    return probe
+
+
+def _reaches(rules: Rules, low: Sums, high: Sums, target: Fraction, *, single: bool) -> bool | None:
+    line = -(-target.numerator * WAD // target.denominator)
+    try:
+        below = _decide(rules, low, high, line)
+    except ArithmeticReverts:
+        return False if single else None
+    return None if below is None else not below
+
+
+def _jittered(holding: Holding, asset: Address, sign: int) -> Holding:
+    """The changed holding off its smooth course by more than rounding to whole shares and units ever takes it."""
+    if holding.reserve.asset != asset:
+        return holding
+    units = sign * 2 * (max(holding.normalized_income, holding.normalized_debt) // RAY + 2)
+    supplied, debt = max(holding.supplied + units, 0), max(holding.variable_debt + units, 0)
+    return replace(holding, supplied=supplied, variable_debt=debt)

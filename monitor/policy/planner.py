@@ -1,0 +1,248 @@
+"""From the wish for a health to the ordered list of plans that reach it, cheapest first, and why the others cannot.
+
+Pure: judges the steps that a protocol offers, each with its smallest sufficient amount, and never invents one. Costs
+are upper bounds: gas times the highest fee, and on rollups the L1 data fee, which is an input here because only a node
+knows it. What a plan moves counts as cost too, since it leaves the purse for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from monitor.core.actions import Intent, Limits, Plan, Step
+from monitor.core.types import Address, Health, Known, NoDebt, Position, Unknown
+from monitor.core.units import WAD, format_ratio, format_units, mul_div_up
+from monitor.health.amounts import Found, smallest_amount
+from monitor.protocols.base import Protocol, reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a plan may cost, when it may land, and what the purse keeps.
+
+    A plan may land from the second after the position's block until `margin_s` later, and suffices at both ends.
+    `native_price` is that of 10**18 wei in the health's unit; without it plans are ranked by what they move alone.
+    `least_value`, in the health's unit, is the smallest step worth a transaction. `keep` holds amounts by asset that
+    stay in the purse. `kinds`, if any are named, are the only ones used.
+    """
+
+    max_fee_per_gas_wei: int
+    l1_data_fee_wei: int = 0
+    max_cost_wei: int | None = None
+    native_price: int | None = None
+    margin_s: int = 60
+    least_value: int = 0
+    keep: Mapping[Address, int] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A step that is no plan. `remedy` would make it possible, or larger."""
+
+    key: str
+    reason: str
+    remedy: Intent | None = None
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """`plans` reach the target, each by itself, cheapest first.
+
+    Where none does, `ladder` holds steps that reach it one after another: the first is to be done, and the rest only
+    foretold, since rates move with each. Where no ladder reaches either, `partial` holds what would help, best first.
+    All empty with a `note` where nothing is to be done, nothing is known, or nothing helps.
+    """
+
+    plans: tuple[Plan, ...] = ()
+    ladder: tuple[Plan, ...] = ()
+    partial: tuple[Plan, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    note: str = ""
+
+
+def propose(
+    protocol: Protocol[Any, Any],
+    facts: Any,
+    position: Position,
+    rescue: Any,
+    target: Fraction,
+    terms: Terms,
+    context: Any = None,
+) -> Proposal:
+    """Plans to bring the position's health to at least `target`. Nothing here raises: reasons are in the result."""
+    now_s = position.block.timestamp
+    window_s = (now_s + 1, now_s + max(1, terms.margin_s))
+    before = protocol.evaluate(position, context)
+    then = [protocol.evaluate(position, context, at_s) for at_s in window_s]
+    unknown = next((h.verdict.reason for h in (before, *then) if isinstance(h.verdict, Unknown)), "")
+    if unknown:
+        return Proposal(note=f"nothing is planned on an unknown health: {unknown}")
+    if all(reaches(health, target) for health in then):
+        return Proposal(note=f"health {shown(then[-1])} is not below {_decimal(target)}")
+    bench = _Bench(protocol, target, terms, window_s, before, context)
+    enough, short, refused = bench.judge(protocol.rescue_steps(facts, position, rescue, window_s[-1]))
+    reasons = tuple(str(refusal) for refusal in refused)
+    if enough:
+        count = len(enough)
+        plans = (replace(plan, why=f"{plan.why}; {_place(n, count)}", refused=reasons) for n, plan in enumerate(enough))
+        return Proposal(plans=tuple(plans), refused=refused)
+    ladder = tuple(replace(plan, refused=reasons) for plan in bench.ladder([step for step, _ in short]))
+    if ladder:
+        return Proposal(ladder=ladder, refused=refused)
+    partial = tuple(replace(bench.plan(step, found), refused=reasons) for step, found in short)
+    return Proposal(partial=partial, refused=refused, note="" if partial else "no step is possible")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What every step of one proposal is measured with."""
+
+    protocol: Protocol[Any, Any]
+    target: Fraction
+    terms: Terms
+    window_s: tuple[int, int]
+    before: Health
+    context: Any
+
+    def judge(self, steps: Sequence[Step]) -> tuple[list[Plan], list[tuple[Step, Found]], tuple[Refusal, ...]]:
+        """Plans that reach the target, cheapest first; steps that help without reaching it, best first; refusals."""
+        enough: list[tuple[int, Plan]] = []
+        short: list[tuple[Fraction, Step, Found]] = []
+        refused: list[Refusal] = []
+        for step in steps:
+            found, bounded, why = self.try_step(step)
+            if why:
+                refused.append(Refusal(step.key, why, step.remedy))
+            elif found.reaches:
+                enough.append((self.price_of(bounded, found.amount), self.plan(bounded, found)))
+            else:
+                reason = f"all of {bounded.limited_by} reaches only {shown(found.health)}"
+                refused.append(Refusal(step.key, reason, step.remedy))
+                if found.health and (gain := _gain(self.before, found.health)):
+                    short.append((gain, bounded, found))
+        enough.sort(key=lambda pair: pair[0])
+        short.sort(key=lambda triple: triple[0], reverse=True)
+        return [plan for _, plan in enough], [(step, found) for _, step, found in short], tuple(refused)
+
+    def ladder(self, steps: Sequence[Step]) -> list[Plan]:
+        """The best step in full, then the best of the rest from there, until the target is reached; empty if it is not.
+
+        Only steps on different assets, since they share what the purse holds.
+        """
+        plans: list[Plan] = []
+        rest, bench = list(steps), self
+        while rest:
+            enough, short, _ = bench.judge(rest)
+            if enough:
+                return [*plans, enough[0]] if plans else []
+            if not short:
+                return []
+            step, found = short[0]
+            plans.append(bench.plan(step, found))
+            last_s = self.window_s[-1]
+            position = self.protocol.after(step.position, step.with_amount(found.amount), last_s)
+            rest = [replace(other, position=position) for other, _ in short[1:] if other.asset != step.asset]
+            before = self.protocol.evaluate(position, self.context, last_s)
+            bench = replace(bench, window_s=(last_s, last_s), before=before)
+        return []
+
+    def try_step(self, step: Step) -> tuple[Found, Step, str]:
+        """What the step can do, the step within the purse's limits, and why it is out of the question if it is."""
+        nothing = Found(0, None, reaches=False)
+        if step.refused:
+            return nothing, step, step.refused
+        if self.terms.kinds and step.intent.kind not in self.terms.kinds:
+            return nothing, step, "this kind of step is not allowed here"
+        if (cost := self.cost_wei(step)) > (self.terms.max_cost_wei if self.terms.max_cost_wei is not None else cost):
+            return nothing, step, f"may cost {cost} wei, more than the {self.terms.max_cost_wei} allowed"
+        kept = self.terms.keep.get(step.asset, 0)
+        if (spare := step.purse - kept) < step.most:
+            step = replace(step, most=spare, limited_by="what the purse may spend")
+        if step.most < max(step.least, floor := self.least(step)):
+            most = format_units(max(step.most, 0), step.decimals)
+            least = format_units(max(step.least, floor), step.decimals)
+            return nothing, step, f"{step.limited_by} allows {most} {step.symbol}, the smallest step is {least}"
+        found = smallest_amount(self.protocol, step, self.target, self.window_s, self.context, floor)
+        return found, step, found.why
+
+    def least(self, step: Step) -> int:
+        """The smallest amount worth a transaction; all of a smaller debt is worth one too."""
+        if not self.terms.least_value or not step.price:
+            return 0
+        floor = mul_div_up(self.terms.least_value, 10**step.decimals, step.price)
+        return min(floor, step.most) if step.limited_by == "the debt" else floor
+
+    def cost_wei(self, step: Step) -> int:
+        return step.gas * self.terms.max_fee_per_gas_wei + self.terms.l1_data_fee_wei
+
+    def price_of(self, step: Step, amount: int) -> int:
+        """What it takes in all, in the health's unit times 10**36, for comparing only."""
+        moved = amount * step.price * WAD * WAD // 10**step.decimals
+        native = self.terms.native_price or 0
+        total: int = moved + self.cost_wei(step) * native * WAD
+        return total
+
+    def plan(self, step: Step, found: Found) -> Plan:
+        """The plan to do the found amount of the step."""
+        if found.health is None:
+            raise AssertionError("a step without a result is no plan")
+        intent, cost = step.with_amount(found.amount), self.cost_wei(step)
+        return Plan(
+            key=intent.hash[:16],
+            position_id=step.position.id,
+            block=step.position.block,
+            intent=intent,
+            asset=step.asset,
+            symbol=step.symbol,
+            amount=found.amount,
+            decimals=step.decimals,
+            before=self.before,
+            expected=found.health,
+            why=self._why(step, found),
+            limits=Limits(step.gas, self.terms.max_fee_per_gas_wei, cost, self.window_s[-1]),
+        )
+
+    def _why(self, step: Step, found: Found) -> str:
+        unit = self.before.unit
+        worth = format_units(found.amount * step.price // 10**step.decimals, unit.decimals)
+        text = f"{step.intent.kind} {format_units(found.amount, step.decimals)} {step.symbol} ({worth} {unit.symbol})"
+        text += f": health {shown(self.before)} to {shown(found.health)}, target {_decimal(self.target)}"
+        if not found.reaches:
+            text += f", which all of {step.limited_by} does not reach"
+        elif self.terms.least_value and found.amount == self.least(step):
+            text += ", by the smallest step allowed"
+        return f"{text}; costs at most {format_units(self.cost_wei(step), 18)} of the chain's coin"
+
+
+def shown(health: Health | None) -> str:
+    """A health for people, never rounded up."""
+    if health is None or isinstance(health.verdict, Unknown):
+        return "unknown"
+    if isinstance(health.verdict, Known):
+        return format_ratio(health.verdict.numerator, health.verdict.denominator, 4)
+    return "without debt"
+
+
+def _gain(before: Health, expected: Health) -> Fraction:
+    """By how much health rises; 0 if it does not or nothing can be said."""
+    if isinstance(before.verdict, Known) and isinstance(expected.verdict, Known):
+        old = Fraction(before.verdict.numerator, before.verdict.denominator)
+        return max(Fraction(expected.verdict.numerator, expected.verdict.denominator) - old, Fraction(0))
+    return Fraction(isinstance(expected.verdict, NoDebt))
+
+
+def _place(number: int, count: int) -> str:
+    if count == 1:
+        return "the only step that reaches it"
+    return f"the cheapest of {count}" if number == 0 else f"number {number + 1} of {count} by cost"
+
+
+def _decimal(value: Fraction) -> str:
+    return format_ratio(value.numerator, value.denominator, 18).rstrip("0").rstrip(".")
