@@ -108,6 +108,16 @@ class _Place:
     id: str | None
 
 
+def one_position(text: str, wanted: Wanted) -> Wanted:
+    """POSITION as typed: its id, MARKET/OWNER, or OWNER with --market or a file. May raise: ConfigError."""
+    market, slash, owner = text.rpartition("/")
+    if not slash:
+        return replace(wanted, owners=(text,))
+    if wanted.markets:
+        raise ConfigError(f"{text!r} names its market already", hint="leave --market out")
+    return replace(wanted, markets=(market,), owners=(owner,))
+
+
 ETHEREUM = 1
 
 
