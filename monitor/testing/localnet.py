@@ -1,7 +1,7 @@
 """A local chain with real Aave V3 for people: started once, found again by its state file, stopped by its own pid.
 
 Everything that `scripts/localnet` does, as functions: `start`, `load`, `shock`, `standings`, `stop`, and the
-levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts themselves say.
+levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts say.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ ROOTS = (
     "protocol/configuration/PoolAddressesProvider",
     "protocol/configuration/ACLManager",
     "helpers/AaveProtocolDataProvider",
+    "mocks/oracle/SequencerOracle",
     *(f"protocol/libraries/logic/{name}" for name in LIBRARIES),
 )
 SETTINGS: dict[str, Any] = {
