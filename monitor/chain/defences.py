@@ -60,6 +60,8 @@ class Defences:
     """a head is checked against the blocks that were seen before it"""
     lagging_head: bool = True
     """a head that goes back along the same branch is an endpoint that lags"""
+    bounded_wait: bool = True
+    """timestamps of blocks may say anything: no wait is longer than a block time, no age is negative"""
     no_redirect: bool = True
     """an answer from elsewhere is no answer"""
 

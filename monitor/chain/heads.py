@@ -172,6 +172,8 @@ class Heads:
         if tip is None or block_time_s is None:
             return POLL_S
         due_s = tip.timestamp + block_time_s - self._clock.time()
+        if not self._defences.bounded_wait:
+            return due_s
         return due_s if block_time_s / 4 < due_s <= block_time_s else max(block_time_s / 4, 0.25)
 
     async def _wait(self) -> None:

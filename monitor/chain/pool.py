@@ -76,7 +76,7 @@ class Pool:
         todo = list(range(len(requests)))
         started = self._clock.monotonic()
         trouble: list[ChainError] = []
-        for _ in range(self._patience.tries):
+        for left in reversed(range(self._patience.tries)):
             waiting = self._order(need)
             while todo and waiting:
                 won = await self._race([requests[n] for n in todo], waiting, trouble)
@@ -85,7 +85,7 @@ class Pool:
                 endpoint, answers = won
                 replies.update(zip(todo, answers, strict=True))
                 todo = self._again(endpoint, todo, requests, replies)
-            if not todo or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble):
+            if not todo or not left or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble):
                 break
         if len(replies) < len(requests):
             raise self._verdict(trouble)
@@ -97,7 +97,7 @@ class Pool:
         usable = [endpoint for endpoint in ranked if endpoint.rank(need)[0] < 3]
         if not usable and not any(endpoint.resting_s > 0 for endpoint in ranked):
             usable = ranked
-        return usable if self._defences.failover else usable[:1]
+        return usable if self._defences.failover else self.endpoints[:1]
 
     async def _race(
         self, requests: Sequence[Request], waiting: list[Endpoint], trouble: list[ChainError]
@@ -147,10 +147,11 @@ class Pool:
         return what is Kind.OTHER and reply.code not in _MALFORMED and self._defences.item_retry
 
     async def _wait(self, started: float, failed: Sequence[Reply], trouble: Sequence[ChainError]) -> bool:
-        """Let a moment pass before everyone is asked again; False where that is hopeless or takes too long."""
-        kinds = {kind(reply) for reply in failed if isinstance(reply, Failure)}
-        hopeless = failed and kinds == {Kind.STATE_MISSING}
-        if hopeless or (not failed and trouble and not any(error.retryable for error in trouble)):
+        """Let a moment pass before everyone is asked again; False where that is hopeless or takes too long.
+
+        Even the only endpoint is asked twice for a block that it lacks: behind its name there may be many nodes.
+        """
+        if not failed and trouble and not any(error.retryable for error in trouble):
             return False
         wait_s = max(self.rest_s(), self._patience.pause_s)
         if self._clock.monotonic() - started + wait_s > self._patience.total_s:
