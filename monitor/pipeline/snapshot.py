@@ -38,10 +38,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block."""
+    """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block.
+
+    `max_age_s`: how old the newest block may be; None is what is usual for its chain.
+    """
 
     liquidation_prices: bool = True
     next_block_s: int = 0
+    max_age_s: float | None = None
 
 
 FULL = Depth()
@@ -70,7 +74,7 @@ async def snapshot(
             if block is None:
                 raise AssertionError("no block to read at")
             if at == "latest":
-                require_fresh(block)
+                require_fresh(block, limit_s=depth.max_age_s)
             states = await _read(chain, subjects, memory, block)
         except (Reorged, StateMissing) as moved:
             if last:

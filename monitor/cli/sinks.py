@@ -1,0 +1,174 @@
+"""Where `levmon watch` shows what it sees: a live table, lines of changes, or JSON."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import click
+
+from monitor.cli import screen, table
+from monitor.core.text import REASON_LIMIT, clean
+from monitor.core.types import BlockRef, Level
+from monitor.pipeline.watch import Tick
+from monitor.report import Report
+
+
+class Sink(ABC):
+    """Takes ticks, and remembers the newest report of each position."""
+
+    idle_s: float | None = None
+    """after how many seconds without a tick `idle` is worth calling"""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, Report] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        return
+
+    def idle(self) -> None:
+        """Nothing has come for a while."""
+        return
+
+    def levels(self) -> set[Level]:
+        """The levels seen last."""
+        return {report.level for report in self._newest.values()}
+
+    def show(self, chain: str, tick: Tick) -> None:
+        """Take a tick of the chain of that name."""
+        before = dict(self._newest)
+        self._newest |= {report.id: report for report in tick.snapshot.reports}
+        self._render(chain, tick, before)
+
+    @abstractmethod
+    def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None: ...
+
+
+class JsonLines(Sink):
+    """One object per position and block."""
+
+    def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
+        for report in tick.snapshot.reports:
+            click.echo(report.to_json())
+
+
+class Lines(Sink):
+    """A line for every change of a level, for what happened to the chain, and now and then that all is as it was."""
+
+    def __init__(self, heartbeat_s: float) -> None:
+        super().__init__()
+        self._heartbeat_s = heartbeat_s
+        self.idle_s = max(heartbeat_s, 1.0)
+        self._told_at = float("-inf")
+        self._came_at = time.monotonic()
+
+    def idle(self) -> None:
+        quiet_s = int(time.monotonic() - self._came_at)
+        screen.echo([f"no new block for {quiet_s} s; {table.summary(list(self._newest.values()))}"])
+
+    def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
+        block = tick.snapshot.block
+        at = f"{chain} {block.number if block else '-'}"
+        lines = [f"{at}  {text}" for text in events(tick)]
+        for report in sorted(tick.snapshot.reports, key=table.urgency):
+            was = before.get(report.id)
+            if was is not None and was.level is report.level:
+                continue
+            if was is None and report.level is Level.OK:
+                continue
+            lines.append(f"{at}  {_change(was, report)}")
+        self._came_at = now = time.monotonic()
+        if lines or now - self._told_at >= self._heartbeat_s:
+            self._told_at = now
+            lines.append(f"{at}  {table.summary(tick.snapshot.reports)}")
+            screen.echo(lines)
+
+
+def _change(was: Report | None, report: Report) -> str:
+    level = click.style(report.level.value, **table.STYLES[report.level])
+    before = f"{was.level.value} -> " if was else ""
+    who = table.full_owner(report)
+    market = clean(report.subject.market, 60)
+    return f"{before}{level}  health {table.health_text(report)}  {who} in {market}: {report.cause}"
+
+
+def events(tick: Tick) -> list[str]:
+    """What happened to the chain itself, in words."""
+    told = []
+    if tick.trouble is not None:
+        told.append(click.style(f"no usable head: {clean(tick.trouble.message, REASON_LIMIT)}", fg="magenta"))
+    if tick.skipped:
+        told.append(f"{tick.skipped} block{'s' if tick.skipped > 1 else ''} skipped")
+    if tick.reorg is not None:
+        since = tick.reorg.ancestor.number if tick.reorg.ancestor else "an older block"
+        told.append(
+            click.style(f"reorganised: {len(tick.reorg.removed)} blocks after {since} left the chain", bold=True)
+        )
+    return told
+
+
+class LiveTable(Sink):
+    """A table that renews itself in place; as many of the most urgent positions as fit on the screen."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        super().__init__()
+        self._console = Console(no_color=not screen.colour(), highlight=False, markup=False)
+        self._live: Any = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+        self.idle_s = 1.0
+        self._chains: dict[str, BlockRef | None] = {}
+        self._events: list[str] = []
+        self._skipped = 0
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def idle(self) -> None:
+        """Ages go on."""
+        self._draw()
+
+    def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
+        block = self._chains[chain] = tick.snapshot.block
+        self._skipped += tick.skipped
+        at = f"{chain} {block.number if block else '-'}"
+        changes = [
+            _change(was, report)
+            for report in sorted(tick.snapshot.reports, key=table.urgency)
+            if (was := before.get(report.id)) is not None and was.level is not report.level
+        ]
+        self._events = [*self._events, *(f"{at}  {text}" for text in (*events(tick), *changes))][-6:]
+        self._draw()
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        self._live.update(Text.from_ansi("\n".join(self._lines()), no_wrap=True, overflow="crop"), refresh=True)
+
+    def _lines(self) -> list[str]:
+        reports = sorted(self._newest.values(), key=table.urgency)
+        below = ["", *self._events] if self._events else []
+        skipped = f"; {self._skipped} blocks skipped" if self._skipped else ""
+        below += [
+            "",
+            *(table.block_line(*one) for one in self._chains.items()),
+            table.summary(reports) + skipped + "; Ctrl-C ends it",
+        ]
+        room = max(self._console.size.height - len(below) - 2, 3)
+        shown = table.render(reports[:room] if len(reports) > room else reports, self._console.size.width)
+        if len(reports) > room:
+            shown.append(f"and {len(reports) - room} more, less urgent")
+        return [*shown, *below]
