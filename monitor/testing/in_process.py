@@ -1,9 +1,9 @@
 """Aave markets on py-evm, deployed once per machine and then thawed.
 
 py-evm needs half a minute for what takes anvil one second, and every test process would pay it again. What is kept is
-the chain's database as it was right after deployment, and the market. The file is named after everything that decides its
-content (our code and artifact, the npm lock, the versions of the EVM), so that it is never stale; if any of it changes,
-or the file is damaged, the market is deployed anew. Knows nothing of what is deployed.
+the chain's database as it was right after deployment, and the market. The file is named after everything that decides
+its content (our code and artifact, the npm lock, the versions of the EVM), so that it is never stale; if any of it
+changes, or the file is damaged, the market is deployed anew. Knows nothing of what is deployed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from typing import Any, Self
 from monitor.core.errors import ChainError, ConfigError
 from monitor.testing import aave_v3
 from monitor.testing.aave_v3_market import AaveMarket, Version
-from monitor.testing.anvil import AnvilDevChain, AnvilFailed, AnvilProcess
+from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.solc import compile_origin
@@ -35,11 +36,12 @@ STOP_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Localnet:
-    """A running chain; `birth` tells its process from a later one with the same pid."""
+    """A running chain; `birth` tells its process from a later one with the same pid, `scratch` is anvil's directory."""
 
     port: int
     pid: int
     birth: str
+    scratch: str
     block_time: int | None
     markets: Mapping[str, AaveMarket]
 
@@ -105,7 +107,9 @@ def start(
             chain.rpc("evm_setIntervalMining", block_time)
         chain.close()
         named = {NAMES[market.version]: market for market in markets}
-        return process, Localnet(process.port, process.pid, birth_of(process.pid) or "", block_time, named)
+        return process, Localnet(
+            process.port, process.pid, birth_of(process.pid) or "", str(process.scratch), block_time, named
+        )
     except BaseException:
         process.stop()
         raise
@@ -141,18 +145,24 @@ def save(net: Localnet) -> None:
 
 
 def forget(net: Localnet) -> None:
+    """Removes the state file and what anvil has put aside."""
     _state_file(net.port).unlink(missing_ok=True)
+    if Path(net.scratch).name.startswith(SCRATCH_PREFIX):
+        shutil.rmtree(net.scratch, ignore_errors=True)
 
 
 def running() -> list[Localnet]:
     """All localnets that this user has up; state files of dead ones are removed."""
     nets = []
     for file in sorted((cache_dir() / "localnet").glob("*.json")):
-        net = Localnet.from_json(json.loads(file.read_text()))
+        try:
+            net = Localnet.from_json(json.loads(file.read_text()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue  # removed meanwhile, or written by another version
         if is_running(net):
             nets.append(net)
         else:
-            file.unlink(missing_ok=True)
+            forget(net)
     return nets
 
 

@@ -52,13 +52,16 @@ def test_snapshot_and_revert_bring_back_time_too(anvil_aave: AnvilAave) -> None:
 
 def test_anvil_is_gone_afterwards_and_says_what_was_wrong() -> None:
     with AnvilProcess() as process:
-        pid = process.pid
+        pid, scratch = process.pid, process.scratch
         assert localnet.birth_of(pid)
+        assert scratch is not None
+        assert scratch.is_dir()
         taken = AnvilProcess(port=process.port)
         with pytest.raises(AnvilFailed, match="ddress already in use"):
             taken.start()
         assert not taken.running
     assert localnet.birth_of(pid) is None
+    assert not scratch.exists()
     with pytest.raises(AnvilFailed, match="--no-such-flag"):
         AnvilProcess(flags=["--no-such-flag"]).start()
 
@@ -107,6 +110,7 @@ def test_script_from_up_to_down(tmp_path: Path) -> None:
     finally:
         run("down", "--port", port, cwd=tmp_path)
     assert localnet.birth_of(net.pid) is None
+    assert not Path(net.scratch).exists()
     assert "no localnet is up" in run("status", "--port", port, cwd=tmp_path, code=3)
 
 
@@ -141,7 +145,9 @@ def test_somebody_elses_config_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_recycled_pid_is_left_alone(anvil_aave: AnvilAave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEVMON_CACHE", str(tmp_path))
-    stranger = localnet.Localnet(1, os.getpid(), "not when we were born", None, {"core": anvil_aave.market})
+    stranger = localnet.Localnet(
+        1, os.getpid(), "not when we were born", str(tmp_path / "none"), None, {"core": anvil_aave.market}
+    )
     localnet.save(stranger)
     assert localnet.stop(stranger) is False
     assert localnet.running() == []

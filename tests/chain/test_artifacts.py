@@ -43,7 +43,7 @@ def test_linking_fills_every_placeholder(path: str) -> None:
     piece = artifacts.core_v3(path)
     names = {name for name, _ in piece.links}
     assert names
-    code = piece.linked({name: "0x" + "ab" * 20 for name in names})
+    code = piece.linked(dict.fromkeys(names, "0x" + "ab" * 20))
     assert len(code) == len(piece.code)
     assert all(code[start : start + 20] == b"\xab" * 20 for _, start in piece.links)
     with pytest.raises(KeyError):
