@@ -54,6 +54,8 @@ class Defences:
     """logs are asked by range only together with proof that the range ends in the pinned block"""
     poll: bool = True
     """new heads over WebSocket are hints; asking is the truth"""
+    watchdog: bool = True
+    """a WebSocket that is open but says nothing is made anew"""
     back_fill: bool = True
     """blocks between two heads are fetched or counted as skipped"""
     reorg_check: bool = True

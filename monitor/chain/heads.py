@@ -7,7 +7,7 @@ watcher that stays quiet when it sees nothing is worse than none. Time comes fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,7 +113,7 @@ class Heads:
         self._undelivered = 0
         self._untold: Reorg | None = None
 
-    async def events(self) -> AsyncIterator[Head | Trouble]:
+    async def events(self) -> AsyncGenerator[Head | Trouble, None]:
         """The stream. Cancelling it leaves nothing behind."""
         while True:
             try:

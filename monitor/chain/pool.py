@@ -85,7 +85,11 @@ class Pool:
                 endpoint, answers = won
                 replies.update(zip(todo, answers, strict=True))
                 todo = self._again(endpoint, todo, requests, replies)
-            if not todo or not left or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble):
+            if (
+                not todo
+                or not left
+                or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble)
+            ):
                 break
         if len(replies) < len(requests):
             raise self._verdict(trouble)
@@ -131,13 +135,14 @@ class Pool:
         self, endpoint: Endpoint, asked: Sequence[int], requests: Sequence[Request], replies: dict[int, Reply]
     ) -> list[int]:
         """Which of the items that were just answered are worth asking another endpoint, whole groups together."""
-        failed = [n for n in asked if self._retryable(endpoint, replies[n])]
+        failed = [n for n in asked if self._retryable(endpoint, requests[n], replies[n])]
         groups = {requests[n].group for n in failed} - {0}
         return [n for n in asked if n in failed or requests[n].group in groups]
 
-    def _retryable(self, endpoint: Endpoint, reply: Reply) -> bool:
+    def _retryable(self, endpoint: Endpoint, request: Request, reply: Reply) -> bool:
         if not isinstance(reply, Failure):
-            return False
+            lacks_block = reply.value is None and request.method.startswith("eth_getBlockBy")
+            return lacks_block and self._defences.state_missing
         what = kind(reply)
         if what is Kind.RATE_LIMITED and self._defences.item_retry:
             endpoint.limited(reply)

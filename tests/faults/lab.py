@@ -17,6 +17,7 @@ import pytest
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.defences import ALL, Defences
 from monitor.chain.endpoint import Endpoint
+from monitor.chain.heads import Heads
 from monitor.chain.pool import Patience
 from monitor.chain.rpc_chain import RpcChain
 from monitor.chain.transport import Limits
@@ -72,6 +73,10 @@ class Lab:
         chain = RpcChain(urls, clock=clock, limits=limits, patience=patience, defences=self.defences, **more)
         self.stack.push_async_callback(chain.close)
         return chain
+
+    def heads(self, chain: RpcChain, **more: Any) -> Heads:
+        """Heads of that chain with the lab's defences."""
+        return Heads(chain, defences=self.defences, **more)
 
     def node(self) -> AnvilDevChain:
         """Direct control of anvil."""

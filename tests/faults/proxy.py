@@ -81,6 +81,7 @@ class FaultProxy:
         self.seen = Seen()
         self.sockets: list[web.WebSocketResponse] = []
         self.ws_connections = 0
+        self._subscribed = asyncio.Condition()
         self.url = ""
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -191,13 +192,20 @@ class FaultProxy:
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        self.ws_connections += 1
         self.sockets.append(socket)
+        async with self._subscribed:
+            self.ws_connections += 1
+            self._subscribed.notify_all()
         async for message in socket:
             asked = json.loads(message.data)
             await socket.send_json({"jsonrpc": "2.0", "id": asked["id"], "result": "0x1"})
         self.sockets.remove(socket)
         return socket
+
+    async def subscribed(self, count: int) -> None:
+        """Return once so many connections have been made in all."""
+        async with self._subscribed:
+            await self._subscribed.wait_for(lambda: self.ws_connections >= count)
 
     async def push(self, head: Any) -> None:
         """Tell every subscriber of a head, true or not."""
