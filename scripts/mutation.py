@@ -133,7 +133,7 @@ def alternatives(node: ast.AST, known: set[Any]) -> Iterator[ast.AST]:  # noqa: 
             if number > 1:
                 yield but(value=number - 1)
         case ast.Constant(value=str(text)) if text and " " not in text:
-            yield but(value=text + "_")
+            yield but(value=text + "_" if len(text) > 1 else "_")  # alone: strip("0_") would still strip zeros
         case ast.Name(id=name, ctx=ast.Load()):
             opposites = (name.removesuffix(end) + other for end, other in OPPOSITES if name.endswith(end))
             yield from (but(id=opposite) for opposite in opposites if opposite in known)
