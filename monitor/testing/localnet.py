@@ -25,7 +25,7 @@ from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
 from monitor.testing.devchain import MAX_UINT256
-from monitor.testing.solc import compile_origin
+from monitor.testing.solc import AAVE_3_6, compile_project
 
 DEFAULT_PORT = 8545
 NAMES: Mapping[Version, str] = {"3.0": "core", "3.6": "core36"}
@@ -86,7 +86,7 @@ def start(
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
-        compile_origin()
+        compile_project(AAVE_3_6)
     process = AnvilProcess(port=port, timestamp=int(time.time()) - MARKET_AGE_S, own_session=own_session)
     try:
         process.start()
