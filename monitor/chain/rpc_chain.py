@@ -81,6 +81,11 @@ class RpcChain:
         return self.pool.chain_id
 
     @property
+    def multicall(self) -> bool | None:
+        """Whether Multicall3 is on the chain; None before the first answer."""
+        return self._multicall
+
+    @property
     def http_requests(self) -> int:
         """How many HTTP requests were sent so far."""
         return self.pool.http_requests

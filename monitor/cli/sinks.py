@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import click
@@ -13,6 +14,9 @@ from monitor.core.text import REASON_LIMIT, clean
 from monitor.core.types import BlockRef, Level
 from monitor.pipeline.watch import Tick
 from monitor.report import Report
+
+FEW = 3
+"""So many positions that became unknown together are still told one by one."""
 
 
 class Sink(ABC):
@@ -77,14 +81,7 @@ class Lines(Sink):
     def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
         block = tick.snapshot.block
         at = f"{chain} {block.number if block else '-'}"
-        lines = [f"{at}  {text}" for text in events(tick)]
-        for report in sorted(tick.snapshot.reports, key=table.urgency):
-            was = before.get(report.id)
-            if was is not None and was.level is report.level:
-                continue
-            if was is None and report.level is Level.OK:
-                continue
-            lines.append(f"{at}  {_change(was, report)}")
+        lines = [f"{at}  {text}" for text in (*events(tick), *_changes(tick, before))]
         self._came_at = now = time.monotonic()
         if lines or now - self._told_at >= self._heartbeat_s:
             self._told_at = now
@@ -92,12 +89,32 @@ class Lines(Sink):
             screen.echo(lines)
 
 
-def _change(was: Report | None, report: Report) -> str:
+def _changes(tick: Tick, before: dict[str, Report], who: Callable[[Report], str] = table.full_owner) -> Iterator[str]:
+    """One line per position whose level is another than before; one for all that became unknown for one reason."""
+    unknown: dict[str, list[Report]] = {}
+    rest = []
+    for report in sorted(tick.snapshot.reports, key=table.urgency):
+        was = before.get(report.id)
+        if report.level is (Level.OK if was is None else was.level):
+            continue
+        if report.level is Level.UNKNOWN:
+            unknown.setdefault(report.cause, []).append(report)
+        else:
+            rest.append(_change(was, report, who))
+    for cause, reports in unknown.items():
+        if len(reports) > FEW:
+            level = click.style(Level.UNKNOWN.value, **table.STYLES[Level.UNKNOWN])
+            yield f"{level}  {len(reports)} positions: {cause}"
+        else:
+            yield from (_change(before.get(report.id), report, who) for report in reports)
+    yield from rest
+
+
+def _change(was: Report | None, report: Report, who: Callable[[Report], str]) -> str:
     level = click.style(report.level.value, **table.STYLES[report.level])
     before = f"{was.level.value} -> " if was else ""
-    who = table.full_owner(report)
     market = clean(report.subject.market, 60)
-    return f"{before}{level}  health {table.health_text(report)}  {who} in {market}: {report.cause}"
+    return f"{before}{level}  health {table.health_text(report)}  {who(report)} in {market}: {report.cause}"
 
 
 def events(tick: Tick) -> list[str]:
@@ -145,11 +162,7 @@ class LiveTable(Sink):
         block = self._chains[chain] = tick.snapshot.block
         self._skipped += tick.skipped
         at = f"{chain} {block.number if block else '-'}"
-        changes = [
-            _change(was, report)
-            for report in sorted(tick.snapshot.reports, key=table.urgency)
-            if (was := before.get(report.id)) is not None and was.level is not report.level
-        ]
+        changes = _changes(tick, before, table.short_owner) if before else ()
         self._events = [*self._events, *(f"{at}  {text}" for text in (*events(tick), *changes))][-6:]
         self._draw()
 
@@ -161,12 +174,9 @@ class LiveTable(Sink):
     def _lines(self) -> list[str]:
         reports = sorted(self._newest.values(), key=table.urgency)
         below = ["", *self._events] if self._events else []
-        skipped = f"; {self._skipped} blocks skipped" if self._skipped else ""
-        below += [
-            "",
-            *(table.block_line(*one) for one in self._chains.items()),
-            table.summary(reports) + skipped + "; Ctrl-C ends it",
-        ]
+        skipped = f", skipped {self._skipped}" if self._skipped else ""
+        chains = [table.block_line(*one) for one in self._chains.items()]
+        below += ["", *chains[:-1], f"{chains[-1]}{skipped}; Ctrl-C ends it" if chains else "", table.summary(reports)]
         room = max(self._console.size.height - len(below) - 2, 3)
         shown = table.render(reports[:room] if len(reports) > room else reports, self._console.size.width)
         if len(reports) > room:
