@@ -296,6 +296,7 @@ NAN = b'[{"jsonrpc":"2.0","id":1,"result":"0x7a69","took":NaN},{"jsonrpc":"2.0",
 async def test_floods(lab: Lab) -> None:
     bad, good = await lab.proxies(2)
     limits = Limits(deadline_s=5, answer_bytes=1024 * 1024)
+    # first, because deep nesting may kill the process when nothing limits it and py-evm has raised the recursion limit
     bad.on(flood(b" " * 65536, 2000))  # 130 megabytes, if they are taken
     chain = lab.chain(bad, limits=limits, patience=Patience(tries=1))
     error = await outcome(chain.block(0), within_s=4)
