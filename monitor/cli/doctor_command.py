@@ -69,7 +69,10 @@ def _show(finding: Finding) -> None:
     from monitor.core.text import clean
 
     word = click.style(f"{finding.state:<5}", **STYLES[finding.state])
-    click.echo(f"{word}{finding.check}: {clean(finding.detail, 600)}", color=colour())
+    first, *more = (clean(line, 300) for line in finding.detail.split("\n"))
+    click.echo(f"{word}{finding.check}: {first}", color=colour())
+    for line in more:
+        click.echo(f"     {line}")
     if finding.mend:
         click.echo(f"     -> {clean(finding.mend, 400)}")
 

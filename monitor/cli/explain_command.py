@@ -137,6 +137,9 @@ def _liquidation(report: Report) -> Iterator[str]:
     if report.liquidation_prices:
         yield click.style("liquidation prices, all else unchanged", bold=True)
     for price in report.liquidation_prices:
+        if price.price == price.current:
+            yield f"    {clean(price.symbol):<10} is there already, at {table.exact(price.price, price.decimals)}"
+            continue
         change = change_pct(price, 2)
         sign = "" if change.startswith("-") else "+"
         way = "falls to" if price.direction == "below" else "rises to"

@@ -72,6 +72,7 @@ class Lines(Sink):
         self._heartbeat_s = heartbeat_s
         self.idle_s = max(heartbeat_s, 1.0)
         self._told_at = float("-inf")
+        self._skipped = 0
         self._came_at = time.monotonic()
 
     def idle(self) -> None:
@@ -82,10 +83,12 @@ class Lines(Sink):
         block = tick.snapshot.block
         at = f"{chain} {block.number if block else '-'}"
         lines = [f"{at}  {text}" for text in (*events(tick), *_changes(tick, before))]
+        self._skipped += tick.skipped
         self._came_at = now = time.monotonic()
         if lines or now - self._told_at >= self._heartbeat_s:
-            self._told_at = now
-            lines.append(f"{at}  {table.summary(tick.snapshot.reports)}")
+            skipped = f"; {self._skipped} blocks skipped since the line before" if self._skipped else ""
+            lines.append(f"{at}  {table.summary(tick.snapshot.reports)}{skipped}")
+            self._told_at, self._skipped = now, 0
             screen.echo(lines)
 
 
@@ -122,8 +125,6 @@ def events(tick: Tick) -> list[str]:
     told = []
     if tick.trouble is not None:
         told.append(click.style(f"no usable head: {clean(tick.trouble.message, REASON_LIMIT)}", fg="magenta"))
-    if tick.skipped:
-        told.append(f"{tick.skipped} block{'s' if tick.skipped > 1 else ''} skipped")
     if tick.reorg is not None:
         since = tick.reorg.ancestor.number if tick.reorg.ancestor else "an older block"
         told.append(
