@@ -132,8 +132,14 @@ def is_running(net: Localnet) -> bool:
     return net.birth != "" and birth_of(net.pid) == net.birth
 
 
+def state_dir() -> Path:
+    """`LEVMON_LOCALNET_STATE`, else in the cache; chains whose state lies elsewhere are not seen, and not moved."""
+    chosen = os.environ.get("LEVMON_LOCALNET_STATE")
+    return Path(chosen).absolute() if chosen else cache_dir() / "localnet"
+
+
 def _state_file(port: int) -> Path:
-    return cache_dir() / "localnet" / f"{port}.json"
+    return state_dir() / f"{port}.json"
 
 
 def save(net: Localnet) -> None:
@@ -154,7 +160,7 @@ def forget(net: Localnet) -> None:
 def running() -> list[Localnet]:
     """All localnets that this user has up; state files of dead ones are removed."""
     nets = []
-    for file in sorted((cache_dir() / "localnet").glob("*.json")):
+    for file in sorted(state_dir().glob("*.json")):
         try:
             net = Localnet.from_json(json.loads(file.read_text()))
         except (FileNotFoundError, ValueError, KeyError, TypeError):

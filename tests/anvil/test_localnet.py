@@ -66,6 +66,13 @@ def test_anvil_is_gone_afterwards_and_says_what_was_wrong() -> None:
         AnvilProcess(flags=["--no-such-flag"]).start()
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What these tests start is not seen by somebody who uses localnet on this machine meanwhile, and the reverse."""
+    monkeypatch.setenv("LEVMON_LOCALNET_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 def run(*args: str, cwd: Path, code: int = 0) -> str:
     done = subprocess.run([ROOT / "scripts" / "localnet", *args], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
@@ -143,15 +150,14 @@ def test_somebody_elses_config_is_not_overwritten(tmp_path: Path) -> None:
     localnet.check_config_path(tmp_path / "other.toml")
 
 
-def test_a_recycled_pid_is_left_alone(anvil_aave: AnvilAave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEVMON_CACHE", str(tmp_path))
+def test_a_recycled_pid_is_left_alone(anvil_aave: AnvilAave, tmp_path: Path, own_state: Path) -> None:
     stranger = localnet.Localnet(
         1, os.getpid(), "not when we were born", str(tmp_path / "none"), None, {"core": anvil_aave.market}
     )
     localnet.save(stranger)
     assert localnet.stop(stranger) is False
     assert localnet.running() == []
-    assert list((tmp_path / "localnet").iterdir()) == []
+    assert list(own_state.iterdir()) == []
 
 
 @pytest.mark.parametrize(
