@@ -62,8 +62,9 @@ def large(version: str) -> Position:
         reserve(2, 0, 2**115 + 1, word_={"decimals": 18, "category": 1}, **common),
     ]
     if TABLE[version].stable_debt:
-        stable: dict[str, Any] = {"stable_principal": 2**115, "stable_rate": RAY // 30, "stable_update_s": NOW_S - YEAR_S}
-        reserves[2] = replace(reserves[2], **stable)
+        reserves[2] = replace(
+            reserves[2], stable_principal=2**115, stable_rate=RAY // 30, stable_update_s=NOW_S - YEAR_S
+        )
     own = Category(1, 9_000, 9_300, 10_100, collateral_bitmap=0b010)
     prices: dict[str, int] = {asset(n): 10**18 + n for n in range(3)}
     if TABLE[version].reserve_e_mode:
