@@ -9,7 +9,7 @@ id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -117,7 +117,7 @@ async def watch(
     levels: Thresholds = DEFAULT,
     cache: bool = True,
     poll_s: float | None = None,
-) -> AsyncIterator[list[Report]]:
+) -> AsyncGenerator[list[Report], None]:
     """The reports at every new block, without end; close the iterator to stop. While no usable head can be had they
     are unknown. May raise: ConfigError, ChainError when the chain's id cannot be had.
     """

@@ -6,7 +6,7 @@ chain gives no heads, or old ones, every position of it is unknown until it does
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from monitor.chain.branch import Reorg
@@ -31,7 +31,7 @@ class Tick:
 
 async def watch(
     chain: Chain, subjects: Sequence[Subject], memory: Memory, heads: Heads, depth: Depth = FULL
-) -> AsyncIterator[Tick]:
+) -> AsyncGenerator[Tick, None]:
     """Ticks without end, as long as the consumer asks for them. Never raises ChainError."""
     last: BlockRef | None = None
     async for event in heads.events():
