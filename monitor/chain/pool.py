@@ -8,8 +8,9 @@ the node's sake are asked elsewhere, and only those. No endpoint is ever given u
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.defences import ALL, Defences
@@ -20,6 +21,7 @@ from monitor.chain.transport import LIMITS, HttpTransport, Limits
 from monitor.chain.url import RpcUrl
 from monitor.core.errors import ChainError, ConfigError, RateLimited, RpcUnavailable
 
+T = TypeVar("T")
 _MALFORMED = {-32600, -32601, -32602}
 """The question itself is refused; nobody else will like it better."""
 
@@ -121,6 +123,8 @@ class Pool:
                     if error is None:
                         found, replies = task.result()
                         self.chain_id = found if self.chain_id is None else self.chain_id
+                        for silent in running.values():
+                            silent.slow()
                         return endpoint, replies
                     if not isinstance(error, ChainError):
                         raise error
@@ -130,6 +134,38 @@ class Pool:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def each(
+        self, endpoints: Sequence[Endpoint], work: Callable[[Endpoint], Coroutine[Any, Any, T]], enough: int
+    ) -> tuple[list[tuple[Endpoint, T]], list[ChainError]]:
+        """The same work at several endpoints at once: what came of it, and the errors.
+
+        Once `enough` have answered, the others have only the hedge delay left. May raise: nothing of its own.
+        """
+        running = {asyncio.create_task(work(endpoint)): endpoint for endpoint in endpoints}
+        answered: list[tuple[Endpoint, T]] = []
+        trouble: list[ChainError] = []
+        try:
+            while running:
+                hedge_s = self._patience.hedge_s if len(answered) >= enough and self._defences.hedge else None
+                done, _ = await asyncio.wait(running, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    endpoint, error = running.pop(task), task.exception()
+                    if error is None:
+                        answered.append((endpoint, task.result()))
+                    elif isinstance(error, ChainError):
+                        trouble.append(error)
+                    else:
+                        raise error
+            for endpoint in running.values():
+                endpoint.slow()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return answered, trouble
 
     def _again(
         self, endpoint: Endpoint, asked: Sequence[int], requests: Sequence[Request], replies: dict[int, Reply]

@@ -6,6 +6,7 @@ from monitor.chain.endpoint import EndpointState
 from monitor.chain.jsonrpc import Failure
 from monitor.chain.pool import Patience
 from monitor.chain.replies import Kind, kind
+from monitor.chain.transport import Limits
 from monitor.core.errors import StaleHead, StateMissing, WrongChain
 from monitor.core.types import BlockRef, Call, LogQuery, Ok, Reverted, Unread
 from monitor.testing.anvil import AnvilDevChain
@@ -38,6 +39,20 @@ async def test_wrong_chain_at_start(lab: Lab) -> None:
     chain = lab.chain(wrong, good, chain_id=31337)
     assert isinstance(await outcome(chain.block(0)), BlockRef)
     assert endpoint(chain, wrong).state is EndpointState.WRONG_CHAIN
+
+
+@row("R10", "two endpoints of different chains, and none is configured: they are never mixed", "chain_id")
+async def test_different_chains(lab: Lab) -> None:
+    wrong, good = await lab.proxies(2)
+    wrong.edits.append(other_chain)
+    wrong.visible = lambda: 0
+    lab.node().mine(5)
+    chain = lab.chain(good, wrong, chain_id=None)
+    found = [await outcome(chain.newest()) for _ in range(3)]
+    assert len({block.chain_id for block in found}) == 1
+    states = [endpoint.state for endpoint in chain.pool.endpoints]
+    assert states.count(EndpointState.WRONG_CHAIN) == 1
+    assert states.count(EndpointState.ALIVE) == 1
 
 
 @row("R10", "re-pointed while in use: the very next answer is refused; back after a minute if mended", "chain_id")
@@ -266,11 +281,11 @@ async def test_bad_items(lab: Lab) -> None:
     lab.echo(node)
     for address, code in CODES.items():
         put(node, address, code)
-    chain = lab.chain(proxy)
+    chain = lab.chain(proxy, limits=Limits(deadline_s=20))
     block = await chain.block()
     bad = {10: HOG, 11: REVERTER, 30: BROKEN, 60: LOUD, 61: BIG, 62: HOG, 119: HOG}
     queries = [ask_of(bad[n]) if n in bad else echo_call(n) for n in range(120)]
-    answers = await outcome(chain.ask(queries, block), within_s=10)
+    answers = await outcome(chain.ask(queries, block), within_s=60)
     assert isinstance(answers, list), answers
     for n, answer in enumerate(answers):
         if n not in bad:

@@ -63,6 +63,20 @@ async def test_silent(lab: Lab) -> None:
     assert time.monotonic() - started < 1
 
 
+@row("R2", "accepts and never answers: neither heads nor later reads wait for it again", "hedge")
+async def test_silent_and_heads(lab: Lab) -> None:
+    silent, good = await lab.proxies(2)
+    lab.echo()
+    silent.on(silent.hold)
+    chain = lab.chain(silent, good, limits=Limits(deadline_s=5))
+    started = time.monotonic()
+    block = await outcome(chain.newest(), within_s=2)
+    assert isinstance(block, BlockRef)
+    for n in range(5):
+        assert await outcome(chain.ask([echo_call(n)], block), within_s=2) == [Ok((n,))]
+    assert time.monotonic() - started < 1
+
+
 @row("R2", "accepts and never answers: the deadline holds, and a cancelled request leaves nothing", "total_deadline")
 async def test_silent_alone(lab: Lab) -> None:
     (silent,) = await lab.proxies()
@@ -98,9 +112,10 @@ async def leaves_nothing(lab: Lab) -> None:
 async def test_drip(lab: Lab) -> None:
     dripping, good = await lab.proxies(2)
     dripping.on(dripping.drip)
-    chain = lab.chain(dripping, patience=Patience(tries=1))
+    short = Limits(deadline_s=0.3)
+    chain = lab.chain(dripping, patience=Patience(tries=1), limits=short)
     assert isinstance(await outcome(chain.block(0), within_s=2), RpcUnavailable)
-    assert isinstance(await outcome(lab.chain(dripping, good).block(0), within_s=2), BlockRef)
+    assert isinstance(await outcome(lab.chain(dripping, good, limits=short).block(0), within_s=2), BlockRef)
 
 
 @row("R3", "half an answer and a reset: read again elsewhere", "failover")

@@ -96,6 +96,7 @@ def test_a_check_begins_with_the_first_header_that_passes() -> None:
     HeaderCheck(known=False).check({}, "0x00")
     with pytest.raises(BadAnswer):
         HeaderCheck(known=True).check({}, "0x00")
+    HeaderCheck(known=True).check({"fieldOfALaterFork": "0x1"}, "0x00")
 
 
 class TestAgreement:
