@@ -37,7 +37,11 @@ PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
 # The modules, and the fast tests that are to notice a change in them, likeliest first.
 TARGETS: dict[str, tuple[str, ...]] = {
-    str(path.relative_to(ROOT)): tuple(str(test) for name in tests for test in sorted(ROOT.glob(name)))
+    str(path.relative_to(ROOT)): tuple(
+        str(test)
+        for name in tests
+        for test in sorted(ROOT.glob(name), key=lambda test: (path.stem not in test.stem, test))
+    )
     for pattern, tests in {
         "monitor/core/units.py": ("tests/unit/test_units.py",),
         "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
@@ -49,7 +53,7 @@ PRELOAD = (
     *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "hypothesis.strategies", "_hypothesis_pytestplugin"),
     *("pydantic", "eth_abi.abi", "eth_utils.crypto", "eth_hash.auto", "gzip"),
 )
-PYTEST = ("-x", "-q", "--assert=plain", "--randomly-seed=1", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+PYTEST = ("-x", "-q", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),

@@ -70,8 +70,17 @@ def test_a_healthy_account_is_refused_for_its_health_only(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_sick_account_is_taken(version: str) -> None:
     found = sick(version)
+    found = replace(found, state=replace(found.state, sentinel=SENTINEL))
     assert PROTOCOL.evaluate(found, context(found)).liquidatable is True
     assert isinstance(liquidate(found), Seizure)
+    expected = ["active", "pause"]
+    expected += ["sentinel"] if version < "3.7" else []
+    expected += ["grace"] if version > "3.0" else []
+    expected += ["collateral", "amounts", "liquidity"]
+    assert list(gates(found, context(found))) == expected
+    edge = replace(sick(version, 99), state=replace(sick(version, 99).state, sentinel=SENTINEL))
+    assert list(gates(edge, context(edge))) == expected
+    assert {gate.state for gate in gates(edge, context(edge)).values()} == {OPEN}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -105,7 +114,10 @@ def test_sentinel_up_to_3_6(version: str, gone: bool) -> None:
     assert PROTOCOL.evaluate(at(99), held_back).liquidatable is gone
     assert PROTOCOL.evaluate(at(99), unread).liquidatable is (True if gone else None)
     # strictly below 0.95 nobody asks
-    assert PROTOCOL.evaluate(at(95), held_back).liquidatable is gone
+    exact = dollars(version, 95, (80_000,))
+    exact = replace(exact, state=replace(exact.state, sentinel=SENTINEL))
+    assert PROTOCOL.evaluate(exact, held_back).reported["healthFactor"] == 95 * 10**16
+    assert PROTOCOL.evaluate(exact, held_back).liquidatable is gone
     assert PROTOCOL.evaluate(at(94), held_back).liquidatable is True
     assert PROTOCOL.evaluate(at(94), unread).liquidatable is True
     if gone:
@@ -537,6 +549,8 @@ def test_isolated_debt_of_few_decimals_up_to_3_6(version: str, gone: bool, decim
     held = [reserve(0, 10**9, word_={"ceiling": 1, "threshold": 1}), reserve(1, 0, 10**6, word_={"decimals": decimals})]
     found = position(version, held, [1, 1_000])
     assert isinstance(liquidate(found), Seizure) is (reckoned or gone)
+    if not (reckoned or gone):
+        assert refused(found) == "amounts"
 
 
 @pytest.mark.parametrize(("version", "of_collateral"), split("3.3"))
