@@ -37,7 +37,11 @@ PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
 # The modules, and the fast tests that are to notice a change in them, likeliest first.
 TARGETS: dict[str, tuple[str, ...]] = {
-    str(path.relative_to(ROOT)): tuple(str(test) for name in tests for test in sorted(ROOT.glob(name)))
+    str(path.relative_to(ROOT)): tuple(
+        str(test)
+        for name in tests
+        for test in sorted(ROOT.glob(name), key=lambda test: (path.stem not in test.stem, test))
+    )
     for pattern, tests in {
         "monitor/core/units.py": ("tests/unit/test_units.py",),
         "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
@@ -49,7 +53,7 @@ PRELOAD = (
     *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "hypothesis.strategies", "_hypothesis_pytestplugin"),
     *("pydantic", "eth_abi.abi", "eth_utils.crypto", "eth_hash.auto", "gzip"),
 )
-PYTEST = ("-x", "-q", "--assert=plain", "--randomly-seed=1", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+PYTEST = ("-x", "-q", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
@@ -133,7 +137,7 @@ def alternatives(node: ast.AST, known: set[Any]) -> Iterator[ast.AST]:  # noqa: 
             if number > 1:
                 yield but(value=number - 1)
         case ast.Constant(value=str(text)) if text and " " not in text:
-            yield but(value=text + "_")
+            yield but(value=text + "_" if len(text) > 1 else "_")  # alone: strip("0_") would still strip zeros
         case ast.Name(id=name, ctx=ast.Load()):
             opposites = (name.removesuffix(end) + other for end, other in OPPOSITES if name.endswith(end))
             yield from (but(id=opposite) for opposite in opposites if opposite in known)

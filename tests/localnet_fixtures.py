@@ -17,7 +17,8 @@ from eth_tester import EthereumTester
 from monitor.testing import aave_v3
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import AnvilDevChain, AnvilProcess
-from monitor.testing.py_evm import EthTesterDevChain, new_tester
+from monitor.testing.in_process import market_in_process
+from monitor.testing.py_evm import EthTesterDevChain
 
 
 class AnvilAave(NamedTuple):
@@ -59,14 +60,13 @@ def anvil_aave(request: pytest.FixtureRequest, anvil_markets: Callable[[Version]
 
 @pytest.fixture(scope="session")
 def ethtester_markets() -> Callable[[Version], EthTesterAave]:
-    """One chain in this process per version, deployed when first asked for (about 15 s each)."""
+    """One chain in this process per version, made when first asked for."""
     deployed: dict[Version, EthTesterAave] = {}
 
     def market(version: Version) -> EthTesterAave:
         if version not in deployed:
-            tester = new_tester()
-            chain = EthTesterDevChain(tester)
-            deployed[version] = EthTesterAave(tester, aave_v3.deploy(chain, version), chain)
+            chain, aave = market_in_process(version)
+            deployed[version] = EthTesterAave(chain.tester, aave, chain)
         return deployed[version]
 
     return market

@@ -19,6 +19,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from monitor.chain.jsonrpc import parse
+from monitor.core.errors import BadAnswer
 from monitor.core.types import MarketRef
 
 SCHEMA = "levmon.facts/1"
@@ -109,8 +111,8 @@ def _read(path: Path) -> bytes:
 def _believe(text: bytes, market: MarketRef, kind: Any) -> Any:
     """The facts in a file's text. May raise: ValueError, with the reason for not believing it."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse(text)  # limits depth first: where py-evm has raised the recursion limit, depth alone can kill
+    except BadAnswer:
         content = None
     content = content if isinstance(content, dict) else {}
     if content.get("schema") != SCHEMA or content.get("shape") != _shape(kind):

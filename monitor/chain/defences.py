@@ -54,12 +54,16 @@ class Defences:
     """logs are asked by range only together with proof that the range ends in the pinned block"""
     poll: bool = True
     """new heads over WebSocket are hints; asking is the truth"""
+    watchdog: bool = True
+    """a WebSocket that is open but says nothing is made anew"""
     back_fill: bool = True
     """blocks between two heads are fetched or counted as skipped"""
     reorg_check: bool = True
     """a head is checked against the blocks that were seen before it"""
     lagging_head: bool = True
     """a head that goes back along the same branch is an endpoint that lags"""
+    bounded_wait: bool = True
+    """timestamps of blocks may say anything: no wait is longer than a block time, no age is negative"""
     no_redirect: bool = True
     """an answer from elsewhere is no answer"""
 

@@ -15,7 +15,7 @@ from monitor.chain.jsonrpc import Failure, Reply, Request, Result
 from monitor.chain.quantity import parse_quantity
 from monitor.chain.replies import Kind, kind
 from monitor.chain.transport import AccessRefused, HttpTransport
-from monitor.core.errors import BadAnswer, ChainError, RateLimited, WrongChain
+from monitor.core.errors import BadAnswer, ChainError, RateLimited, RpcUnavailable, WrongChain
 
 CHAIN_ID = Request("eth_chainId")
 MAX_FAILURES = 8
@@ -84,7 +84,7 @@ class Endpoint:
                 first, *replies = await self.transport.send([CHAIN_ID, *requests])
                 found = self._chain_id(first)
             if chain_id is not None and found != chain_id:
-                raise WrongChain(f"{self.alias} serves chain {found}, not {chain_id}", hint="check the RPC URL")
+                raise _wrong_chain(self.alias, found, chain_id)
         except ChainError as error:
             self._failed(error)
             raise
@@ -124,6 +124,16 @@ class Endpoint:
         """Some item of a batch was refused for its rate: give it a second."""
         self._failed(RateLimited(f"{self.alias}: {failure.message[:120]}", retry_after_s=1.0))
 
+    def of_wrong_chain(self, found: int, wanted: int) -> WrongChain:
+        """It turned out to serve another chain than was asked for; the error to raise."""
+        error = _wrong_chain(self.alias, found, wanted)
+        self._failed(error)
+        return error
+
+    def slow(self) -> None:
+        """Others were faster by the hedge delay, and its answer was not waited for."""
+        self._failed(RpcUnavailable(f"{self.alias}: slower than others"))
+
     def saw_head(self, number: int, best: int, tolerance: int) -> None:
         """Its newest block, and the newest that any endpoint knows."""
         self.head = number
@@ -136,3 +146,7 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.alias}, {self.state})"
+
+
+def _wrong_chain(alias: str, found: int, wanted: int) -> WrongChain:
+    return WrongChain(f"{alias} serves chain {found}, not {wanted}", hint="check the RPC URL")

@@ -7,7 +7,7 @@ watcher that stays quiet when it sees nothing is worse than none. Time comes fro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,7 +113,7 @@ class Heads:
         self._undelivered = 0
         self._untold: Reorg | None = None
 
-    async def events(self) -> AsyncIterator[Head | Trouble]:
+    async def events(self) -> AsyncGenerator[Head | Trouble, None]:
         """The stream. Cancelling it leaves nothing behind."""
         while True:
             try:
@@ -172,6 +172,8 @@ class Heads:
         if tip is None or block_time_s is None:
             return POLL_S
         due_s = tip.timestamp + block_time_s - self._clock.time()
+        if not self._defences.bounded_wait:
+            return due_s
         return due_s if block_time_s / 4 < due_s <= block_time_s else max(block_time_s / 4, 0.25)
 
     async def _wait(self) -> None:

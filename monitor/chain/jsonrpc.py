@@ -19,6 +19,7 @@ from monitor.core.errors import BadAnswer
 MAX_DEPTH = 32
 MAX_DIGITS = 20
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(range(256)).translate(None, b"[]{}")
 
 
@@ -89,8 +90,9 @@ def parse(body: bytes, *, caps: bool = True) -> Any:
     if caps and _deeper_than(MAX_DEPTH, body):
         raise BadAnswer(f"the answer is nested deeper than {MAX_DEPTH} or cut off ({len(body)} bytes)")
     try:
+        text = body.decode()
         return json.loads(
-            body, parse_int=_short_int if caps else None, parse_float=str, parse_constant=_refuse_constant
+            text, parse_int=_short_int if caps else None, parse_float=str, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError):
         raise BadAnswer(f"the answer is no JSON ({len(body)} bytes)") from None
@@ -98,11 +100,11 @@ def parse(body: bytes, *, caps: bool = True) -> Any:
 
 def _deeper_than(limit: int, body: bytes) -> bool:
     """Whether brackets nest deeper than `limit`, found without parsing: the innermost pairs go, `limit` times."""
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    brackets = _STRING.sub(b"", body).translate(_SQUARE, _NOT_BRACKETS)
     for _ in range(limit):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
 
 

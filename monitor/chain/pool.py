@@ -8,8 +8,9 @@ the node's sake are asked elsewhere, and only those. No endpoint is ever given u
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.defences import ALL, Defences
@@ -20,6 +21,7 @@ from monitor.chain.transport import LIMITS, HttpTransport, Limits
 from monitor.chain.url import RpcUrl
 from monitor.core.errors import ChainError, ConfigError, RateLimited, RpcUnavailable
 
+T = TypeVar("T")
 _MALFORMED = {-32600, -32601, -32602}
 """The question itself is refused; nobody else will like it better."""
 
@@ -76,7 +78,7 @@ class Pool:
         todo = list(range(len(requests)))
         started = self._clock.monotonic()
         trouble: list[ChainError] = []
-        for _ in range(self._patience.tries):
+        for left in reversed(range(self._patience.tries)):
             waiting = self._order(need)
             while todo and waiting:
                 won = await self._race([requests[n] for n in todo], waiting, trouble)
@@ -85,7 +87,11 @@ class Pool:
                 endpoint, answers = won
                 replies.update(zip(todo, answers, strict=True))
                 todo = self._again(endpoint, todo, requests, replies)
-            if not todo or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble):
+            if (
+                not todo
+                or not left
+                or not await self._wait(started, [replies[n] for n in todo if n in replies], trouble)
+            ):
                 break
         if len(replies) < len(requests):
             raise self._verdict(trouble)
@@ -97,7 +103,7 @@ class Pool:
         usable = [endpoint for endpoint in ranked if endpoint.rank(need)[0] < 3]
         if not usable and not any(endpoint.resting_s > 0 for endpoint in ranked):
             usable = ranked
-        return usable if self._defences.failover else usable[:1]
+        return usable if self._defences.failover else self.endpoints[:1]
 
     async def _race(
         self, requests: Sequence[Request], waiting: list[Endpoint], trouble: list[ChainError]
@@ -117,6 +123,8 @@ class Pool:
                     if error is None:
                         found, replies = task.result()
                         self.chain_id = found if self.chain_id is None else self.chain_id
+                        for silent in running.values():
+                            silent.slow()
                         return endpoint, replies
                     if not isinstance(error, ChainError):
                         raise error
@@ -127,17 +135,50 @@ class Pool:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
+    async def each(
+        self, endpoints: Sequence[Endpoint], work: Callable[[Endpoint], Coroutine[Any, Any, T]], enough: int
+    ) -> tuple[list[tuple[Endpoint, T]], list[ChainError]]:
+        """The same work at several endpoints at once: what came of it, and the errors.
+
+        Once `enough` have answered, the others have only the hedge delay left. May raise: nothing of its own.
+        """
+        running = {asyncio.create_task(work(endpoint)): endpoint for endpoint in endpoints}
+        answered: list[tuple[Endpoint, T]] = []
+        trouble: list[ChainError] = []
+        try:
+            while running:
+                hedge_s = self._patience.hedge_s if len(answered) >= enough and self._defences.hedge else None
+                done, _ = await asyncio.wait(running, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    endpoint, error = running.pop(task), task.exception()
+                    if error is None:
+                        answered.append((endpoint, task.result()))
+                    elif isinstance(error, ChainError):
+                        trouble.append(error)
+                    else:
+                        raise error
+            for endpoint in running.values():
+                endpoint.slow()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return answered, trouble
+
     def _again(
         self, endpoint: Endpoint, asked: Sequence[int], requests: Sequence[Request], replies: dict[int, Reply]
     ) -> list[int]:
         """Which of the items that were just answered are worth asking another endpoint, whole groups together."""
-        failed = [n for n in asked if self._retryable(endpoint, replies[n])]
+        failed = [n for n in asked if self._retryable(endpoint, requests[n], replies[n])]
         groups = {requests[n].group for n in failed} - {0}
         return [n for n in asked if n in failed or requests[n].group in groups]
 
-    def _retryable(self, endpoint: Endpoint, reply: Reply) -> bool:
+    def _retryable(self, endpoint: Endpoint, request: Request, reply: Reply) -> bool:
         if not isinstance(reply, Failure):
-            return False
+            lacks_block = reply.value is None and request.method.startswith("eth_getBlockBy")
+            return lacks_block and self._defences.state_missing
         what = kind(reply)
         if what is Kind.RATE_LIMITED and self._defences.item_retry:
             endpoint.limited(reply)
@@ -147,10 +188,11 @@ class Pool:
         return what is Kind.OTHER and reply.code not in _MALFORMED and self._defences.item_retry
 
     async def _wait(self, started: float, failed: Sequence[Reply], trouble: Sequence[ChainError]) -> bool:
-        """Let a moment pass before everyone is asked again; False where that is hopeless or takes too long."""
-        kinds = {kind(reply) for reply in failed if isinstance(reply, Failure)}
-        hopeless = failed and kinds == {Kind.STATE_MISSING}
-        if hopeless or (not failed and trouble and not any(error.retryable for error in trouble)):
+        """Let a moment pass before everyone is asked again; False where that is hopeless or takes too long.
+
+        Even the only endpoint is asked twice for a block that it lacks: behind its name there may be many nodes.
+        """
+        if not failed and trouble and not any(error.retryable for error in trouble):
             return False
         wait_s = max(self.rest_s(), self._patience.pause_s)
         if self._clock.monotonic() - started + wait_s > self._patience.total_s:

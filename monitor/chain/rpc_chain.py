@@ -7,7 +7,6 @@ they dispute is Unread and says who said what.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
@@ -81,6 +80,11 @@ class RpcChain:
         return self.pool.chain_id
 
     @property
+    def multicall(self) -> bool | None:
+        """Whether Multicall3 is on the chain; None before the first answer."""
+        return self._multicall
+
+    @property
     def http_requests(self) -> int:
         """How many HTTP requests were sent so far."""
         return self.pool.http_requests
@@ -100,26 +104,15 @@ class RpcChain:
 
     async def newest(self) -> BlockRef:
         """The highest head that as many endpoints have as must agree. Asks all of them. May raise: ChainError."""
-        asked = self.pool.usable()
-        heads = await asyncio.gather(*map(self._head_of, asked), return_exceptions=True)
-        trouble: list[ChainError] = []
-        blocks: list[BlockRef] = []
-        for head in heads:
-            if isinstance(head, BlockRef):
-                blocks.append(head)
-            elif isinstance(head, ChainError):
-                trouble.append(head)
-            else:
-                raise head
-        if len(blocks) < self.quorum:
+        answered, trouble = await self.pool.each(self.pool.usable(), self._head_of, self.quorum)
+        if len(answered) < self.quorum:
             if len(trouble) == 1:
                 raise trouble[0]
             raise RpcUnavailable("; ".join(error.message for error in trouble))
-        best = max(block.number for block in blocks)
-        for endpoint, head in zip(asked, heads, strict=True):
-            if isinstance(head, BlockRef):
-                endpoint.saw_head(head.number, best, SYNC_TOLERANCE)
-        return sorted(blocks, key=lambda block: -block.number)[self.quorum - 1]
+        best = max(block.number for _, block in answered)
+        for endpoint, block in answered:
+            endpoint.saw_head(block.number, best, SYNC_TOLERANCE)
+        return sorted((block for _, block in answered), key=lambda block: -block.number)[self.quorum - 1]
 
     async def _head_of(self, endpoint: Endpoint) -> BlockRef:
         return await self._fetch("latest", self._only(endpoint))
@@ -127,7 +120,12 @@ class RpcChain:
     def _only(self, endpoint: Endpoint) -> Callable[[Sequence[Request]], Awaitable[list[Reply]]]:
         async def send(requests: Sequence[Request]) -> list[Reply]:
             found, replies = await endpoint.ask(requests, self.pool.chain_id)
-            self.pool.chain_id = found if self.pool.chain_id is None else self.pool.chain_id
+            if self.pool.chain_id is None:
+                self.pool.chain_id = found
+            if (
+                found != self.pool.chain_id and self._defences.chain_id
+            ):  # two endpoints were asked first at the same time, and they differ
+                raise endpoint.of_wrong_chain(found, self.pool.chain_id)
             return replies
 
         return send
@@ -177,18 +175,11 @@ class RpcChain:
 
     async def _ask_quorum(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
         asked = [endpoint for endpoint in self.pool.usable() if not endpoint.lacks(block.number)]
-        results = await asyncio.gather(
-            *(self._read(self._only(endpoint), queries, block) for endpoint in asked), return_exceptions=True
+        answered, trouble = await self.pool.each(
+            asked, lambda endpoint: self._read(self._only(endpoint), queries, block), self.quorum
         )
-        votes: list[tuple[str, list[Answer]]] = []
-        trouble: list[ChainError] = []
-        for endpoint, result in zip(asked, results, strict=True):
-            if isinstance(result, ChainError):
-                trouble.append(result)
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                votes.append((endpoint.alias, result))
+        order = {endpoint.alias: n for n, endpoint in enumerate(self.pool.endpoints)}
+        votes = sorted(((endpoint.alias, answers) for endpoint, answers in answered), key=lambda vote: order[vote[0]])
         if len(votes) < self.quorum:
             said = "; ".join(error.message for error in trouble)
             raise RpcUnavailable(f"{len(votes)} of the {self.quorum} endpoints that must agree have answered; {said}")

@@ -13,6 +13,7 @@ from contextlib import suppress
 import aiohttp
 
 from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.defences import ALL, Defences
 from monitor.chain.jsonrpc import parse
 from monitor.chain.url import RpcUrl
 from monitor.core.errors import BadAnswer, ConfigError
@@ -25,12 +26,12 @@ MAX_PAUSE_S = 30.0
 class WebSocketHints:
     """Starts at the first `wait` and ends with `close`. `reconnects` counts how often it had to begin anew."""
 
-    def __init__(self, url: RpcUrl, *, mute_s: float = 60.0, clock: Clock = SYSTEM, watchdog: bool = True) -> None:
+    def __init__(self, url: RpcUrl, *, mute_s: float = 60.0, clock: Clock = SYSTEM, defences: Defences = ALL) -> None:
         """`mute_s`: after so many seconds without a message the connection counts as dead. May raise: ConfigError."""
         if not url.websocket:
             raise ConfigError(f"{url}: hints need a ws:// or wss:// URL", hint="list http:// URLs as `rpc`")
         self._url = url
-        self._mute_s = mute_s if watchdog else None
+        self._mute_s = mute_s if defences.watchdog else None
         self._clock = clock
         self._hint = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -53,8 +53,6 @@ async def _check(wanted: Wanted, at: BlockAt) -> list[tuple[Open, Snapshot]]:
 
 def show(taken: Sequence[tuple[Open, Snapshot]]) -> None:
     """The table, the reasons below it, one line a chain, and the sum."""
-    import time
-
     from monitor.cli import table
     from monitor.cli.screen import echo, width
 
@@ -64,18 +62,6 @@ def show(taken: Sequence[tuple[Open, Snapshot]]) -> None:
     if notes:
         lines += ["", *notes]
     lines.append("")
-    for chain, snapshot in taken:
-        lines.append(block_line(chain, snapshot, int(time.time())))
+    lines += [table.block_line(chain.name, snapshot.block) for chain, snapshot in taken]
     lines.append(table.summary(reports))
     echo(lines)
-
-
-def block_line(chain: Open, snapshot: Snapshot, now_s: int) -> str:
-    """Where a chain was read."""
-    from monitor.cli import table
-
-    block = snapshot.block
-    if block is None:
-        return f"{chain.name}: no block could be read"
-    age = table.ago(now_s - block.timestamp)
-    return f"{chain.name}: block {block.number} {block.hash[:10]}…, {age}"

@@ -65,16 +65,16 @@ def init(path: Path, market: str, force: bool) -> None:
 def template(market: str) -> str:
     """A levmon.toml for a known market. May raise: ConfigError."""
     from monitor.chain.chains import chain_info
-    from monitor.cli.targets import known_deployment
+    from monitor.core.deployments import known_deployment
 
-    protocol, deployment = known_deployment(market)
-    chain = chain_info(deployment.chain_id)
+    deployment = known_deployment(market)
+    chain = chain_info(deployment.chain_id or 0)
     return TEMPLATE.format(
         chain=chain.name,
         chain_id=deployment.chain_id,
         variable=f"LEVMON_RPC_{deployment.chain_id}",
         market=market.rpartition("/")[2],
-        protocol=protocol,
+        protocol=deployment.protocol,
         address=deployment.address,
     )
 

@@ -25,3 +25,8 @@ def width() -> int | None:
 def echo(lines: Iterable[str]) -> None:
     """Print, with colour where there is any."""
     click.echo("\n".join(lines), color=colour())
+
+
+def live() -> bool:
+    """Whether a display may renew itself in place."""
+    return sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb")

@@ -12,8 +12,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from monitor.chain.chains import chain_info
+from monitor.chain.heads import STALE_AT_LEAST_S, STALE_BLOCKS, Heads
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import RpcChain
+from monitor.chain.url import RpcUrl
+from monitor.chain.websocket import WebSocketHints
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
 from monitor.core.types import BlockRef, MarketRef
 from monitor.pipeline.memory import DiskMemory, Memory, ShortMemory
@@ -45,9 +48,17 @@ class Open:
     @property
     def depth(self) -> Depth:
         """Everything, and the next block where its time is known."""
-        known = chain_info(self.chain_id).block_time_s
-        time_s = self.target.block_time_s if self.target.block_time_s is not None else known
-        return Depth(next_block_s=0 if time_s is None else max(1, int(time_s)))
+        own, known = self.target.block_time_s, chain_info(self.chain_id).block_time_s
+        time_s = known if own is None else float(own)
+        return Depth(
+            next_block_s=0 if time_s is None else max(1, int(time_s)),
+            max_age_s=None if own is None else max(STALE_BLOCKS * float(own), STALE_AT_LEAST_S),
+        )
+
+    def heads(self, poll_s: float | None = None) -> Heads:
+        """Its new blocks, hinted at over WebSocket where one is configured. May raise: ConfigError."""
+        hints = WebSocketHints(RpcUrl(self.target.ws[0].reveal())) if self.target.ws else None
+        return Heads(self.chain, hints=hints, poll_s=poll_s, limit_s=self.depth.max_age_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Reports as a table for people: most urgent first, never wider than the terminal, nothing rounded up.
 
 Lays out by itself rather than by a library, because what may be dropped when the terminal is narrow is a decision:
-level, health and owner always stay. Pure: text in, text out.
+level, health and owner always stay. Text in, text out; only a block's age needs the clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from monitor.core.text import clean
-from monitor.core.types import Health, Known, Level, NoDebt
+from monitor.core.types import BlockRef, Health, Known, Level, NoDebt
 from monitor.core.units import format_ratio, format_units
 from monitor.policy.levels import URGENCY
 from monitor.report import Report, buffer_pct, nearest
@@ -236,3 +236,12 @@ def exact(raw: int, decimals: int) -> str:
     """The whole decimal with separators."""
     whole, dot, fraction = format_units(raw, decimals).partition(".")
     return f"{int(whole):,}{dot}{fraction}"
+
+
+def block_line(chain: str, block: BlockRef | None) -> str:
+    """Where a chain was read, and how long ago that block was by this machine's clock."""
+    import time
+
+    if block is None:
+        return f"{chain}: no block could be read"
+    return f"{chain}: block {block.number} {block.hash[:10]}…, {ago(int(time.time()) - block.timestamp)}"

@@ -6,7 +6,6 @@ command line replace those of the file; whoever is named twice is asked about on
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,13 +13,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monitor.core import registry
 from monitor.core.address import looks_like_address, parse_address
+from monitor.core.deployments import parse_market
 from monitor.core.errors import ConfigError
 from monitor.core.secret import RpcUrl, rpc_urls
 from monitor.core.thresholds import DEFAULT, Thresholds
 from monitor.core.types import Address, MarketRef
-from monitor.protocols.base import Deployment
 
 if TYPE_CHECKING:
     from monitor.core.config import ChainConfig, Config, MarketConfig
@@ -108,6 +106,16 @@ class _Place:
     id: str | None
 
 
+def one_position(text: str, wanted: Wanted) -> Wanted:
+    """POSITION as typed: its id, MARKET/OWNER, or OWNER with --market or a file. May raise: ConfigError."""
+    market, slash, owner = text.rpartition("/")
+    if not slash:
+        return replace(wanted, owners=(text,))
+    if wanted.markets:
+        raise ConfigError(f"{text!r} names its market already", hint="leave --market out")
+    return replace(wanted, markets=(market,), owners=(owner,))
+
+
 ETHEREUM = 1
 
 
@@ -146,57 +154,20 @@ def _load(wanted: Wanted, env: Mapping[str, str]) -> tuple[Config | None, Path |
 # -- markets ---------------------------------------------------------------------------------------------------------
 
 
-def known_deployment(name: str) -> tuple[str, Deployment]:
-    """Protocol and deployment by public name, such as ethereum/aave-v3/core. May raise: ConfigError."""
-    found: dict[str, tuple[str, Deployment]] = {}
-    for protocol, one in registry.protocols().items():
-        found |= {key: (protocol, deployment) for key, deployment in one.deployments.items()}
-    if name in found:
-        return found[name]
-    head, _, tail = name.rpartition("/")
-    if head in found and found[head][1].id is None and tail.startswith("0x"):
-        protocol, deployment = found[head]
-        return protocol, replace(deployment, id=tail)
-    near = difflib.get_close_matches(name, found, 3)
-    raise ConfigError(
-        f"unknown market {name!r}",
-        hint=(f"did you mean {' or '.join(near)}? " if near else "")
-        + "write its name in the file, a name of `levmon protocols NAME`, or PROTOCOL:ADDRESS",
-    )
-
-
-def parse_market(text: str) -> tuple[str, int | None, str, Address, str | None]:
-    """Name, chain id (None: only the node can tell), protocol, address, id. May raise: ConfigError."""
-    protocol, colon, rest = text.partition(":")
-    if colon and not text.startswith("eip155:"):
-        registry.protocol(protocol)
-        address, _, identity = rest.partition("/")
-        return text, None, protocol, parse_address(address), identity or None
-    if text.startswith("eip155:"):
-        chain, _, rest = text.removeprefix("eip155:").partition("/")
-        protocol, _, rest = rest.partition("/")
-        address, _, identity = rest.partition("/")
-        if chain.isdecimal() and protocol and address:
-            registry.protocol(protocol)
-            return f"{protocol}:{rest}", int(chain), protocol, parse_address(address), identity or None
-        raise ConfigError(f"not a market: {text!r}", hint="write eip155:CHAIN/PROTOCOL/ADDRESS[/ID]")
-    protocol, deployment = known_deployment(text)
-    return text, deployment.chain_id, protocol, deployment.address, deployment.id
-
-
 def _place(text: str, config: Config | None, chain: str | None) -> _Place:
     found = _place_in_file(config, lambda market: market.name == text) if config else None
     if found is not None:
         return found
-    name, chain_id, protocol, address, identity = parse_market(text)
+    named = parse_market(text)
+    chain_id = named.chain_id
     if chain_id is None and chain is not None:
         chain_id = config.chains[chain].chain_id if config and chain in config.chains else _chain_id(chain)
     if config is None:
-        return _Place(name, None, chain_id, protocol, address, identity)
+        return _Place(named.name, None, chain_id, named.protocol, named.address, named.id)
     found = _place_in_file(
         config,
         lambda market: (
-            (market.protocol, market.address, market.id) == (protocol, address, identity)
+            (market.protocol, market.address, market.id) == (named.protocol, named.address, named.id)
             and chain_id in (None, config.chain_of(market).chain_id)
         ),
     )
@@ -204,8 +175,8 @@ def _place(text: str, config: Config | None, chain: str | None) -> _Place:
         return found  # under its own name, so that the file's thresholds hold
     if chain_id is None and len(config.chains) == 1:
         chain_id = next(iter(config.chains.values())).chain_id
-    named = next((key for key, value in config.chains.items() if value.chain_id == chain_id), None)
-    return _Place(name, named, chain_id, protocol, address, identity)
+    entry = next((key for key, value in config.chains.items() if value.chain_id == chain_id), None)
+    return _Place(named.name, entry, chain_id, named.protocol, named.address, named.id)
 
 
 def _place_in_file(config: Config, fits: Callable[[MarketConfig], bool]) -> _Place | None:

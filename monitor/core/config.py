@@ -379,7 +379,8 @@ def _check_positions(config: Config, *, levels_hold: bool) -> Iterable[Problem]:
             yield Problem((*path, "owner"), f"the same position as positions[{first + 1}]", "remove one of the two")
         wrong_order = config.thresholds(position).wrong()
         if wrong_order and levels_hold:
-            key = next((k for k in ("watch", "warn", "critical") if getattr(position, k) is not None), "owner")
+            given = [key for key in ("watch", "warn", "critical") if getattr(position, key) is not None]
+            key = next((key for key in given if wrong_order.startswith(key)), given[0] if given else "owner")
             yield Problem((*path, key), wrong_order, "change it, or give the position the other thresholds too")
 
 

@@ -118,9 +118,9 @@ def remarks(symbol: str, answer: int, now_s: int, reading: Reading) -> list[str]
     ):
         said.append(f"{symbol}: the answer was carried over from an earlier round")
     if reading.min_answer is not None and answer * 100 <= reading.min_answer * (100 + NEAR_BOUND_PERCENT):
-        said.append(f"{symbol}: the price is at the source's lower bound {reading.min_answer}")
+        said.append(f"{symbol}: the price is near the source's lower bound {reading.min_answer}")
     if reading.max_answer is not None and answer * 100 >= reading.max_answer * (100 - NEAR_BOUND_PERCENT):
-        said.append(f"{symbol}: the price is at the source's upper bound {reading.max_answer}")
+        said.append(f"{symbol}: the price is near the source's upper bound {reading.max_answer}")
     return said + _cap_remarks(symbol, answer, reading)
 
 

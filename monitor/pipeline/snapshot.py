@@ -6,7 +6,7 @@ one, once. A chain that fails makes every report unknown with the reason; no pos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,10 +38,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block."""
+    """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block.
+
+    `max_age_s`: how old the newest block may be; None is what is usual for its chain.
+    """
 
     liquidation_prices: bool = True
     next_block_s: int = 0
+    max_age_s: float | None = None
 
 
 FULL = Depth()
@@ -70,8 +74,8 @@ async def snapshot(
             if block is None:
                 raise AssertionError("no block to read at")
             if at == "latest":
-                require_fresh(block)
-            states = await _read(chain, subjects, memory, block)
+                require_fresh(block, limit_s=depth.max_age_s)
+            states = await read_markets(chain, owners_by_market(subjects), memory, block)
         except (Reorged, StateMissing) as moved:
             if last:
                 return failed(subjects, moved, block)
@@ -83,12 +87,18 @@ async def snapshot(
     raise AssertionError("unreachable: the second attempt is the last")
 
 
-async def _read(
-    chain: Chain, subjects: Sequence[Subject], memory: Memory, block: BlockRef
-) -> dict[MarketRef, MarketState]:
+def owners_by_market(subjects: Sequence[Subject]) -> dict[MarketRef, list[str]]:
+    """Whose positions are asked for in each market, each owner once."""
     owners: dict[MarketRef, dict[str, None]] = {}
     for subject in subjects:
         owners.setdefault(subject.ref, {})[subject.owner] = None
+    return {ref: list(asked) for ref, asked in owners.items()}
+
+
+async def read_markets(
+    chain: Chain, owners: Mapping[MarketRef, Sequence[str]], memory: Memory, block: BlockRef
+) -> dict[MarketRef, MarketState]:
+    """Each market's state for these owners (or for none), all in the same rounds. May raise: ChainError."""
     protocols = {ref: protocol_named(ref.protocol) for ref in owners}
     plans = [
         market.read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]))
@@ -119,7 +129,7 @@ def judge(
     prices: dict[MarketRef, list[Price]] = {}
     for ref, state in states.items():
         found |= {(ref, position.owner): position for position in state.found}
-        prices[ref] = _prices(ref, state, block)
+        prices[ref] = prices_of(ref, state, block)
     reports = []
     for subject in subjects:
         state = states[subject.ref]
@@ -154,7 +164,8 @@ def assess(subject: Subject, position: Position, state: MarketState, prices: Seq
     return replace(made, errors=(*made.errors, *state.notes))
 
 
-def _prices(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:
+def prices_of(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:
+    """The prices that the market's positions rest on."""
     protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
     positions = [position for position in state.found if isinstance(position, Position)]
     if state.known is None or not positions:

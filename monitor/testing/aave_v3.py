@@ -7,9 +7,9 @@ contracts, so that levmon's own arithmetic is compared with something that does 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 
 from monitor.testing import aave_v3_core, aave_v3_origin
 from monitor.testing.aave_v3_listing import EMODE_PRICE_E8, STABLE_EMODE, Listing, listings
@@ -20,8 +20,8 @@ from monitor.testing.artifacts import core_v3, own_contract
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
 from monitor.testing.solc import origin
 
-SENTINEL = "PriceOracleSentinel"
-SHOCK_SCALE = 10**6  # a percentage has at most four decimals: parts of a million are exact
+SHOCK_DECIMALS = 4
+SHOCK_SCALE = 10**6  # 100 %, as parts of a million: a percentage with four decimals is exact
 
 
 def deploy_token(chain: DevChain, admin: str, symbol: str, decimals: int) -> str:
@@ -157,17 +157,16 @@ def refresh_prices(chain: DevChain, market: AaveMarket) -> None:
 
 def parse_shock(text: str) -> int:
     """Parts of a million that remain: `-20%` is 800000. May raise ValueError: not a percentage above -100 %."""
-    if not text.endswith("%"):
+    match = re.fullmatch(r"([+-]?)([0-9]{1,6})(?:\.([0-9]+))?%", text)
+    if match is None:
         raise ValueError(f"{text!r} is no percentage, write for example -20%")
-    try:
-        scaled = Decimal(text[:-1]) * (SHOCK_SCALE // 100)
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is no percentage, write for example -20%") from None
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
+    sign, whole, decimals = match[1], match[2], (match[3] or "").rstrip("0")
+    if len(decimals) > SHOCK_DECIMALS:
         raise ValueError(f"{text!r}: a percentage has at most four decimals")
-    if scaled <= -SHOCK_SCALE:
+    change = int(f"{whole}{decimals:0<{SHOCK_DECIMALS}}")
+    if sign == "-" and change >= SHOCK_SCALE:
         raise ValueError(f"{text!r}: a price can lose less than 100 %")
-    return SHOCK_SCALE + int(scaled)
+    return SHOCK_SCALE - change if sign == "-" else SHOCK_SCALE + change
 
 
 def shock(chain: DevChain, market: AaveMarket, changes: Mapping[str, str]) -> dict[str, tuple[int, int]]:
@@ -224,9 +223,15 @@ class Sentinel:
 
 
 def deploy_sentinel(chain: DevChain, market: AaveMarket, grace_s: int = 3600) -> Sentinel:
-    """Put a sentinel in front of borrowing and liquidation, as on rollups; the sequencer has been up since 1970."""
-    sequencer = chain.deploy(market.admin, core_v3("mocks/oracle/SequencerOracle").code, "(address)", [market.admin])
-    code = core_v3("protocol/configuration/PriceOracleSentinel") if market.version == "3.0" else origin(SENTINEL)
+    """Put a sentinel before borrowing and liquidation, as on rollups; the sequencer has been up since 1970.
+
+    3.0 counts its grace period from the sequencer feed's updatedAt, 3.6 from startedAt: each has its own mock.
+    """
+    if market.version == "3.0":
+        feed, code = core_v3("mocks/oracle/SequencerOracle"), core_v3("protocol/configuration/PriceOracleSentinel")
+    else:
+        feed, code = origin("SequencerOracle"), origin("PriceOracleSentinel")
+    sequencer = chain.deploy(market.admin, feed.code, "(address)", [market.admin])
     address = chain.deploy(market.admin, code.code, "(address,address,uint256)", [market.provider, sequencer, grace_s])
     chain.send(market.admin, market.provider, "setPriceOracleSentinel(address)", address)
     return Sentinel(address, sequencer, grace_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -23,6 +23,7 @@ from monitor.testing.codec import address_of
 from monitor.testing.devchain import ZERO_ADDRESS, CallReverted, DevChain, DevChainError, account_address
 
 GENESIS_TIMESTAMP = 1_700_000_000
+SCRATCH_PREFIX = "levmon-anvil-"
 READY_WITHIN_S = 20.0
 TRANSACTION_GAS = 60_000_000  # under the block's limit, enough to list ten reserves at once
 
@@ -46,7 +47,6 @@ class AnvilProcess:
         port: int = 0,
         timestamp: int | None = GENESIS_TIMESTAMP,
         step_s: int | None = 1,
-        log: Path | None = None,
         own_session: bool = False,
         flags: Sequence[str] = (),
     ) -> None:
@@ -54,11 +54,11 @@ class AnvilProcess:
         self._asked_port = port
         self._timestamp = timestamp
         self._step_s = step_s
-        self._log = log
         self._own_session = own_session
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.scratch: Path | None = None
 
     @property
     def url(self) -> str:
@@ -82,21 +82,21 @@ class AnvilProcess:
         """May raise AnvilFailed: it ended early (port taken, bad flag) or was not ready in time."""
         from monitor.testing.artifacts import find_anvil
 
-        owns_log = self._log is None
-        if self._log is None:
-            handle, name = tempfile.mkstemp(prefix="levmon-anvil-", suffix=".log")
-            os.close(handle)
-            self._log = Path(name)
+        binary = self._binary or find_anvil()
+        # what anvil prints, and old states, which it would otherwise leave for good in the user's home
+        self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
         command = [
-            str(self._binary or find_anvil()),
+            str(binary),
             *("--host", "127.0.0.1", "--port", str(self._asked_port)),
             *("--hardfork", "prague", "--code-size-limit", "100000", "--gas-limit", "100000000"),
             *("--base-fee", "0", "--gas-price", "0", "--auto-impersonate"),
             *(("--timestamp", str(self._timestamp)) if self._timestamp is not None else ()),
+            *("--cache-path", str(self.scratch)),
             *self._flags,
         ]
+        output = self.scratch / "anvil.log"
         try:
-            with self._log.open("wb") as log:
+            with output.open("wb") as log:
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -104,15 +104,10 @@ class AnvilProcess:
                     stderr=subprocess.STDOUT,
                     start_new_session=self._own_session,
                 )
-            self.port = self._wait_until_ready(self._process, self._log)
+            self.port = self._wait_until_ready(self._process, output)
         except BaseException:
             self.stop()
             raise
-        finally:
-            if owns_log:
-                # the open file lives on for anvil; its name is not needed and must not stay behind
-                self._log.unlink(missing_ok=True)
-                self._log = None
         chain = AnvilDevChain(self.url)
         chain.rpc("anvil_setLoggingEnabled", False)
         if self._step_s is not None:
@@ -138,16 +133,18 @@ class AnvilProcess:
                 continue
 
     def stop(self) -> None:
-        """Ends this process and waits for it; says nothing when there is none."""
+        """Ends this process, waits for it and removes its files; says nothing when there is none."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        scratch, self.scratch = self.scratch, None
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def wait(self) -> None:
         """Until anvil ends by itself."""
@@ -155,8 +152,9 @@ class AnvilProcess:
             self._process.wait()
 
     def detach(self) -> int:
-        """Let anvil outlive this object; answers its pid, by which the caller ends it later."""
+        """Let anvil outlive this object; answers its pid. The caller ends it and then removes its `scratch`."""
         pid = self.pid
+        self.scratch = None
         if self._process is not None:
             self._process.returncode = 0  # keeps Popen from warning that its child still runs
         self._process = None

@@ -1,13 +1,14 @@
 """A local chain with real Aave V3 for people: started once, found again by its state file, stopped by its own pid.
 
 Everything that `scripts/localnet` does, as functions: `start`, `load`, `shock`, `standings`, `stop`, and the
-levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts themselves say.
+levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts say.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,10 +22,10 @@ from typing import Any, Self
 from monitor.core.errors import ChainError, ConfigError
 from monitor.testing import aave_v3
 from monitor.testing.aave_v3_market import AaveMarket, Version
-from monitor.testing.anvil import AnvilDevChain, AnvilFailed, AnvilProcess
+from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
 from monitor.testing.devchain import MAX_UINT256
-from monitor.testing.solc import compile_origin
+from monitor.testing.solc import AAVE_3_6, compile_project
 
 DEFAULT_PORT = 8545
 NAMES: Mapping[Version, str] = {"3.0": "core", "3.6": "core36"}
@@ -35,11 +36,12 @@ STOP_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Localnet:
-    """A running chain; `birth` tells its process from a later one with the same pid."""
+    """A running chain; `birth` tells its process from a later one with the same pid, `scratch` is anvil's directory."""
 
     port: int
     pid: int
     birth: str
+    scratch: str
     block_time: int | None
     markets: Mapping[str, AaveMarket]
 
@@ -84,7 +86,7 @@ def start(
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
-        compile_origin()
+        compile_project(AAVE_3_6)
     process = AnvilProcess(port=port, timestamp=int(time.time()) - MARKET_AGE_S, own_session=own_session)
     try:
         process.start()
@@ -105,7 +107,9 @@ def start(
             chain.rpc("evm_setIntervalMining", block_time)
         chain.close()
         named = {NAMES[market.version]: market for market in markets}
-        return process, Localnet(process.port, process.pid, birth_of(process.pid) or "", block_time, named)
+        return process, Localnet(
+            process.port, process.pid, birth_of(process.pid) or "", str(process.scratch), block_time, named
+        )
     except BaseException:
         process.stop()
         raise
@@ -128,8 +132,14 @@ def is_running(net: Localnet) -> bool:
     return net.birth != "" and birth_of(net.pid) == net.birth
 
 
+def state_dir() -> Path:
+    """`LEVMON_LOCALNET_STATE`, else in the cache; chains whose state lies elsewhere are not seen, and not moved."""
+    chosen = os.environ.get("LEVMON_LOCALNET_STATE")
+    return Path(chosen).absolute() if chosen else cache_dir() / "localnet"
+
+
 def _state_file(port: int) -> Path:
-    return cache_dir() / "localnet" / f"{port}.json"
+    return state_dir() / f"{port}.json"
 
 
 def save(net: Localnet) -> None:
@@ -141,18 +151,24 @@ def save(net: Localnet) -> None:
 
 
 def forget(net: Localnet) -> None:
+    """Removes the state file and what anvil has put aside."""
     _state_file(net.port).unlink(missing_ok=True)
+    if Path(net.scratch).name.startswith(SCRATCH_PREFIX):
+        shutil.rmtree(net.scratch, ignore_errors=True)
 
 
 def running() -> list[Localnet]:
     """All localnets that this user has up; state files of dead ones are removed."""
     nets = []
-    for file in sorted((cache_dir() / "localnet").glob("*.json")):
-        net = Localnet.from_json(json.loads(file.read_text()))
+    for file in sorted(state_dir().glob("*.json")):
+        try:
+            net = Localnet.from_json(json.loads(file.read_text()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue  # removed meanwhile, or written by another version
         if is_running(net):
             nets.append(net)
         else:
-            file.unlink(missing_ok=True)
+            forget(net)
     return nets
 
 

@@ -61,8 +61,8 @@ def up(port: int, version: str, block_time: int | None, background: bool, config
     versions: tuple[Version, ...] = tuple(v for v in VERSIONS if version in {v, "both"})
     process, net = localnet.start(versions, port=port, block_time=block_time, own_session=True, say=say)
     with ExitStack() as undo:
-        undo.callback(process.stop)
         undo.callback(localnet.forget, net)
+        undo.callback(process.stop)
         config.write_text(localnet.config_text(net))
         localnet.save(net)
         _print_addresses(net, config)

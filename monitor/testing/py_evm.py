@@ -59,6 +59,18 @@ class EthTesterDevChain(DevChain):
             self._seal()
         return self._labels[label]
 
+    def labels(self) -> list[str]:
+        """Of all accounts that exist here by now."""
+        return list(self._labels)
+
+    def adopt(self, labels: Iterable[str]) -> None:
+        """The chain under the tester was replaced by one on which these accounts are funded already."""
+        for label in labels:
+            key = PrivateKey(account_key(label))
+            self._labels[label] = address_of(key.public_key.to_canonical_address())
+            self._keys[self._labels[label]] = key
+        self._step()
+
     def _apply(self, key: PrivateKey, fields: dict[str, Any]) -> ComputationAPI:
         """Execute one transaction in the open block. May raise CallReverted; it stays in the block then."""
         chain = self.tester.backend.chain

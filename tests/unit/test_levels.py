@@ -47,6 +47,7 @@ def test_below_one_is_critical_whatever_the_thresholds_say() -> None:
 def test_a_cause_says_the_whole_threshold() -> None:
     fine = Thresholds(Fraction(100), Fraction(10), Fraction("1.000000000000000001"))
     assert level(health(Known(WAD, WAD)), fine)[1] == "health is below 1.000000000000000001"
+    assert level(health(Known(2, 1)), Thresholds(watch=2 + Fraction("1.9e-18")))[1].endswith("2.000000000000000001")
     assert level(health(Known(9, 1)), fine)[1] == "health is below 10"
     assert level(health(Known(100, 1)), fine)[1] == "health is 100 or more"
 

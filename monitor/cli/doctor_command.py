@@ -1,0 +1,223 @@
+"""`levmon doctor`: what could be wrong before anything is watched, each with how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor.cli.options import json_option, source_options
+
+if TYPE_CHECKING:
+    from monitor.chain.rpc_chain import RpcChain
+    from monitor.cli.targets import ChainTarget, Targets, Wanted
+    from monitor.core.types import BlockRef, MarketRef
+    from monitor.pipeline.market import MarketState
+
+SKEW_S = 30
+STYLES: dict[str, dict[str, Any]] = {
+    "ok": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "bad": {"fg": "red", "bold": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `state` is ok, warn or bad; `mend` says what to do unless it is ok."""
+
+    check: str
+    state: str
+    detail: str
+    mend: str = ""
+    exit_code: int = 0
+
+
+@click.command("doctor")
+@source_options
+@json_option
+def command(as_json: bool, **source: Any) -> int:
+    """Check configuration, endpoints and markets, and say how to mend what is wrong.
+
+    Exits with 2 if the configuration is wrong, with 3 if a chain or market cannot be used, else with 0.
+    """
+    from monitor.cli.targets import Wanted
+
+    return asyncio.run(_doctor(Wanted(**source, every_market=True), as_json))
+
+
+async def _doctor(wanted: Wanted, as_json: bool) -> int:
+    codes = {0}
+    async for finding in _findings(wanted):
+        codes.add(finding.exit_code)
+        if as_json:
+            told = asdict(finding)
+            del told["exit_code"]
+            click.echo(json.dumps({"schema": "levmon.finding/1", **told}))
+        else:
+            _show(finding)
+    return 2 if 2 in codes else max(codes)
+
+
+def _show(finding: Finding) -> None:
+    from monitor.cli.screen import colour
+    from monitor.core.text import clean
+
+    word = click.style(f"{finding.state:<5}", **STYLES[finding.state])
+    first, *more = (clean(line, 300) for line in finding.detail.split("\n"))
+    click.echo(f"{word}{finding.check}: {first}", color=colour())
+    for line in more:
+        click.echo(f"     {line}")
+    if finding.mend:
+        click.echo(f"     -> {clean(finding.mend, 400)}")
+
+
+async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
+    from monitor.cli.targets import resolve
+    from monitor.core.errors import ConfigError
+
+    yield _cache()
+    try:
+        targets = resolve(wanted)
+    except ConfigError as wrong:
+        yield Finding("configuration", "bad", wrong.message, wrong.hint, wrong.exit_code)
+        return
+    yield _configuration(targets)
+    for target in targets.chains:
+        best: tuple[RpcChain, BlockRef] | None = None
+        for url in target.urls:
+            chain, found, block = await _endpoint(target, url.reveal(), str(url))
+            for finding in found:
+                yield finding
+            if block is not None and (best is None or block.number > best[1].number):
+                if best is not None:
+                    await best[0].close()
+                best = (chain, block)
+            else:
+                await chain.close()
+        if best is not None:
+            async for finding in _markets(target, *best):
+                yield finding
+            await best[0].close()
+
+
+def _cache() -> Finding:
+    import tempfile
+
+    from monitor.chain.cache import cache_home
+
+    home = cache_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return Finding("cache", "ok", f"{home} can be written")
+    except OSError as failed:
+        mend = "every check is a cold one until it can be written; or name another directory with LEVMON_CACHE"
+        return Finding("cache", "warn", f"{home}: {failed.strerror}", mend)
+
+
+def _configuration(targets: Targets) -> Finding:
+    markets = sum(len(chain.markets) for chain in targets.chains)
+    positions = sum(len(market.owners) for chain in targets.chains for market in chain.markets)
+    source = str(targets.path) if targets.path else "no file"
+    return Finding("configuration", "ok", f"{source}; {markets} markets, {positions} positions")
+
+
+async def _endpoint(target: ChainTarget, url: str, host: str) -> tuple[RpcChain, list[Finding], BlockRef | None]:
+    from monitor.chain.rpc_chain import RpcChain
+    from monitor.core.errors import ChainError
+
+    name = f"endpoint {host}"
+    chain = RpcChain(url, chain_id=target.chain_id)
+    started = time.monotonic()
+    try:
+        block = await chain.block("latest")
+    except ChainError as failed:
+        mend = failed.hint or "check the URL, the key in it, and that this machine reaches it"
+        return chain, [Finding(name, "bad", failed.message, mend, 3)], None
+    took_ms = int((time.monotonic() - started) * 1000)
+    found = [Finding(name, "ok", f"chain {block.chain_id}, block {block.number}, answered in {took_ms} ms")]
+    found += _head(name, block)
+    found.append(_multicall(name, chain))
+    return chain, found, block
+
+
+def _head(name: str, block: BlockRef) -> Iterator[Finding]:
+    from monitor.chain.heads import max_age_s
+    from monitor.cli.table import ago
+
+    age_s = int(time.time()) - block.timestamp
+    limit_s = max_age_s(block.chain_id)
+    if age_s < -SKEW_S:
+        mend = "set this machine's clock (NTP); on a local chain whose time was moved this is expected"
+        yield Finding(f"{name}, clock", "warn", f"the newest block is {ago(age_s)}", mend)
+    elif limit_s is not None and age_s > limit_s:
+        mend = "the endpoint is out of sync or the chain stands still: use another; or this machine's clock is wrong"
+        yield Finding(
+            f"{name}, head", "bad", f"the newest block is {ago(age_s)}, the limit is {limit_s:.0f} s", mend, 3
+        )
+    else:
+        yield Finding(f"{name}, head", "ok", f"the newest block is {ago(age_s)}")
+
+
+def _multicall(name: str, chain: RpcChain) -> Finding:
+    if chain.multicall:
+        return Finding(f"{name}, Multicall3", "ok", "is there: many calls travel as one")
+    return Finding(f"{name}, Multicall3", "ok", "is not on this chain; calls are bundled without it")
+
+
+async def _markets(target: ChainTarget, chain: RpcChain, block: BlockRef) -> AsyncIterator[Finding]:
+    from monitor.core.errors import ChainError
+    from monitor.pipeline.memory import DiskMemory, ShortMemory
+    from monitor.pipeline.snapshot import read_markets
+
+    names = {market.ref(chain.chain_id): market for market in target.markets}
+    owners = {ref: [o.who for o in market.owners if not o.unresolved] for ref, market in names.items()}
+    try:
+        states = await read_markets(chain, owners, ShortMemory(DiskMemory()), block)
+    except ChainError as failed:
+        yield Finding(f"markets on {target.name}", "bad", failed.message, failed.hint or "see the endpoints above", 3)
+        return
+    for ref, state in states.items():
+        for finding in _market(f"market {names[ref].name}", state):
+            yield finding
+        for finding in _oracles(f"market {names[ref].name}, prices", ref, state, block):
+            yield finding
+
+
+def _market(name: str, state: MarketState) -> Iterator[Finding]:
+    if state.trouble or state.known is None:
+        mend = (
+            "check the address and chain (levmon protocols NAME lists known markets); levmon verify shows differences"
+        )
+        yield Finding(name, "bad", state.trouble or "nothing could be read", mend, 3)
+        return
+    confirmed = state.known.confirmation
+    if confirmed is None:
+        yield Finding(name, "ok", "its protocol has one rule version")
+    else:
+        shown = f"rules {confirmed.version} confirmed on {confirmed.borrowers} borrowers at block {confirmed.block}"
+        yield Finding(name, "ok", shown)
+    for note in state.notes:
+        yield Finding(name, "warn", note, "gates of liquidation may be unknown; health is not affected")
+
+
+def _oracles(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> Iterator[Finding]:
+    from monitor.core.types import PriceStatus
+    from monitor.pipeline.snapshot import prices_of
+
+    prices = prices_of(ref, state, block)
+    old = [price for price in prices if price.status(block.timestamp) is not PriceStatus.FRESH]
+    for price in old:
+        age = "not told" if price.updated_at is None else f"{block.timestamp - price.updated_at} s"
+        mend = "the protocol itself goes on using it: judge whether you trust it"
+        yield Finding(name, "warn", f"{price.asset} is {price.status(block.timestamp).value}, age {age}", mend)
+    if prices and not old:
+        known = [block.timestamp - price.updated_at for price in prices if price.updated_at is not None]
+        oldest = f", the oldest {max(known)} s old" if known else ""
+        yield Finding(name, "ok", f"{len(prices)} in use, all fresh{oldest}")

@@ -1,0 +1,72 @@
+"""A real Morpho Blue market on a local chain: one loan token, one collateral token, an oracle with a setter.
+
+The package carries Morpho's sources with a linear rate model and an oracle of its own for tests; the adaptive curve is
+not published there. Health is never computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from monitor.testing.aave_v3 import deploy_token
+from monitor.testing.devchain import MAX_UINT256, DevChain
+from monitor.testing.solc import MORPHO, compiled
+
+PARAMS = "(address,address,address,address,uint256)"
+WAD = 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class MorphoMarket:
+    """Where things are. `id` is the market's id as 0x text; WETH (18 decimals) is lent USDC (6 decimals) against."""
+
+    morpho: str
+    id: str
+    params: tuple[str, str, str, str, int]
+    admin: str
+    lender: str
+
+    @property
+    def oracle(self) -> str:
+        return self.params[2]
+
+
+def deploy(chain: DevChain, lltv_wad: int = 86 * WAD // 100) -> MorphoMarket:
+    """A market with a million USDC to lend, at 2,000 USDC for a WETH."""
+    admin, lender = chain.account("morpho admin"), chain.account("morpho lender")
+    morpho = chain.deploy(admin, compiled(MORPHO, "Morpho").code, "(address)", [admin])
+    irm = chain.deploy(admin, compiled(MORPHO, "IrmMock").code)
+    oracle = chain.deploy(admin, compiled(MORPHO, "OracleMock").code)
+    loan, collateral = deploy_token(chain, admin, "USDC", 6), deploy_token(chain, admin, "WETH", 18)
+    params = (loan, collateral, oracle, irm, lltv_wad)
+    chain.send(admin, morpho, "enableIrm(address)", irm)
+    chain.send(admin, morpho, "enableLltv(uint256)", lltv_wad)
+    chain.send(admin, morpho, f"createMarket({PARAMS})", params)
+    identity = "0x" + keccak(encode(("address", "address", "address", "address", "uint256"), params)).hex()
+    market = MorphoMarket(morpho, identity, params, admin, lender)
+    set_price(chain, market, 2_000 * 10**24)
+    _fund(chain, market, loan, lender, 10**12)
+    chain.send(lender, morpho, f"supply({PARAMS},uint256,uint256,address,bytes)", params, 10**12, 0, lender, b"")
+    return market
+
+
+def set_price(chain: DevChain, market: MorphoMarket, price: int) -> None:
+    """Loan units for a collateral unit times 10**36: 2,000 USDC for a WETH is 2,000 * 10**24."""
+    chain.send(market.admin, market.oracle, "setPrice(uint256)", price)
+
+
+def borrow(chain: DevChain, market: MorphoMarket, owner: str, collateral: int, assets: int) -> None:
+    """The owner deposits WETH and borrows USDC. May raise: CallReverted."""
+    _fund(chain, market, market.params[1], owner, collateral)
+    deposit = f"supplyCollateral({PARAMS},uint256,address,bytes)"
+    chain.send(owner, market.morpho, deposit, market.params, collateral, owner, b"")
+    draw = f"borrow({PARAMS},uint256,uint256,address,address)"
+    chain.send(owner, market.morpho, draw, market.params, assets, 0, owner, owner)
+
+
+def _fund(chain: DevChain, market: MorphoMarket, token: str, holder: str, amount: int) -> None:
+    chain.send(market.admin, token, "mint(address,uint256)", holder, amount)
+    chain.send(holder, token, "approve(address,uint256)", market.morpho, MAX_UINT256)
