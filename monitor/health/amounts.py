@@ -21,6 +21,10 @@ MOMENTS = 24
 """So many moments are heeded at once before a step counts as one that cannot be relied on."""
 
 
+GUESS_PARTS = (10**8, 10**3)
+"""A guess is first taken to be off by a part in so many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """An amount, and the worst health that it leads to among the moments looked at. `reaches`: the target is met.
@@ -55,8 +59,9 @@ def smallest_amount(
     moments_s = list(dict.fromkeys(window_s))
     try:
         probes = [protocol.reaches_between_amounts(step, target, at_s) for at_s in moments_s]
+        guess = protocol.amount_guess(step, target, moments_s[-1])
         for _ in range(MOMENTS):
-            amount = nearest_unhealthy(_all(probes), low, high)
+            amount = _nearest(_all(probes), low, high, guess)
             if amount is None:
                 break
             missed_s = nearest_unhealthy(_not(protocol.reaches_between_times(step, target, amount)), *window_s)
@@ -71,6 +76,19 @@ def smallest_amount(
         return Found(high, worst_after(protocol, step, high, moments_s, context), reaches=False)
     except Impossible as impossible:
         return Found(0, None, reaches=False, why=str(impossible))
+
+
+def _nearest(probe: Callable[[int, int], bool | None], low: int, high: int, guess: int | None) -> int | None:
+    """The smallest sufficient amount; looked for around the guess first, if it is not above all that surrounds it."""
+    if guess is not None:
+        for part in GUESS_PARTS:
+            above = guess + guess // part + 1
+            if low < above < high and probe(above, above):
+                below = guess - guess // part
+                if low < below and probe(low, below) is False:
+                    low = below
+                return nearest_unhealthy(probe, low, above)
+    return nearest_unhealthy(probe, low, high)
 
 
 def worst_after(

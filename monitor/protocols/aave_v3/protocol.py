@@ -33,7 +33,7 @@ from monitor.protocols.aave_v3.reading import read_context, read_state
 from monitor.protocols.aave_v3.records import Context, Facts
 from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
-from monitor.protocols.aave_v3.search import amount_probe, moment_probe, price_probe, time_probe
+from monitor.protocols.aave_v3.search import amount_guess, amount_probe, moment_probe, price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
 from monitor.protocols.aave_v3.templates import TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
@@ -149,6 +149,9 @@ class AaveV3(Protocol[Facts, Context]):
 
     def reaches_between_amounts(self, step: Step, target: Fraction, at_s: int) -> Callable[[int, int], bool | None]:
         return amount_probe(step, target, at_s)
+
+    def amount_guess(self, step: Step, target: Fraction, at_s: int) -> int | None:
+        return amount_guess(step, target, at_s)
 
     def reaches_between_times(self, step: Step, target: Fraction, amount: int) -> Callable[[int, int], bool | None]:
         return moment_probe(step, target, amount)

@@ -24,13 +24,16 @@ from monitor.protocols.aave_v3.account import (
     health_factor,
     holdings,
     price_of,
+    supplied_balance,
+    variable_debt_balance,
 )
-from monitor.protocols.aave_v3.effects import after
+from monitor.protocols.aave_v3.effects import after, burnt_by, minted_by
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
 from monitor.protocols.aave_v3.math import HALF_PERCENTAGE_FACTOR, PERCENTAGE_FACTOR, ArithmeticReverts
 from monitor.protocols.aave_v3.templates import REPAY
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
+from monitor.protocols.aave_v3.words import reserve_ids
 
 Probe = Callable[[int, int], bool | None]
 """(low, high) -> unhealthy at all of it (True), at none of it (False), or undecided (None; never if low == high)."""
@@ -151,17 +154,28 @@ def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
 
     Only one balance moves with the amount: all else is brought to `at_s` once. May raise: Impossible, Undecidable.
     """
-    first = after(step.position, step.with_amount(step.most), at_s)
+    lean = _lean(step)
+    first = after(lean, step.with_amount(step.most), at_s)
     account = account_of(first, at_s)
     rules, asset, repays = account.rules, step.asset, step.intent.kind == REPAY.kind
     still = _sums(rules, ((h, price_of(h, first.prices)) for h in account.held if h.reserve.asset != asset))
+    (reserve,) = (r for r in lean.state.reserves if r.asset == asset)
+    (full,) = (h for h in account.held if h.reserve.asset == asset)
+    price = price_of(full, first.prices)
+    (owing,) = (h for h in holdings(rules, lean.state, at_s) if h.reserve.asset == asset)
 
     @cache
     def at(amount: int) -> Sums:
-        changed = after(step.position, step.with_amount(amount), at_s).state
-        (reserve,) = (r for r in changed.reserves if r.asset == asset)
-        (holding,) = holdings(rules, replace(changed, reserves=(reserve,)), at_s)
-        return _sums(rules, ((holding, price_of(holding, first.prices)),), still)
+        # what `after` does to the one balance, without all that it does not change
+        if repays:
+            burnt = burnt_by(rules, min(amount, owing.variable_debt), full.normalized_debt)
+            left = reserve.scaled_variable_debt - burnt
+            holding = replace(owing, variable_debt=variable_debt_balance(rules, left, full.normalized_debt))
+        else:
+            minted = minted_by(rules, amount, full.normalized_income)
+            grown = supplied_balance(rules, reserve.scaled_a_token + minted, full.normalized_income)
+            holding = replace(full, supplied=grown)
+        return _sums(rules, ((holding, price),), still)
 
     def probe(low: int, high: int) -> bool | None:
         less, more = at(low), at(high)
@@ -172,33 +186,53 @@ def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
     return probe
 
 
+def amount_guess(step: Step, target: Fraction, at_s: int) -> int | None:
+    """Where weighted collateral over debt is the target, if nothing were rounded. May raise: Undecidable."""
+    lean = _lean(step)
+    account = account_of(lean, at_s)
+    sums = _sums(account.rules, ((h, price_of(h, lean.prices)) for h in account.held))
+    (holding,) = (h for h in account.held if h.reserve.asset == step.asset)
+    if not step.price:
+        return None
+    if step.intent.kind == REPAY.kind:
+        value = sums.debt - Fraction(sums.weighted, PERCENTAGE_FACTOR) / target
+    else:
+        value = (sums.debt * target * PERCENTAGE_FACTOR - sums.weighted) / max(holding.threshold, 1)
+    return int(value * holding.unit / step.price)
+
+
 def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
     """Over the timestamps at which a step of `amount` may land: whether health right after it is `target` or more.
 
     The average threshold in whole basis points (up to 3.4) can tip over between two moments that are both well. May
     raise: Impossible, Undecidable.
     """
-    rules, intent = TABLE[step.position.rule.version], step.with_amount(amount)
+    rules, intent, lean = TABLE[step.position.rule.version], step.with_amount(amount), _lean(step)
 
     @cache
-    def at(moment_s: int) -> tuple[Sums, Sums]:
-        changed = after(step.position, intent, moment_s)
-        held = [(h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, moment_s)]
+    def held(moment_s: int) -> tuple[tuple[Holding, int], ...]:
+        changed = after(lean, intent, moment_s)
+        return tuple((h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, moment_s))
+
+    def beside(moment_s: int, sign: int) -> Sums:
         # shares are rounded at an index that moves, so the changed balance jitters by units while the others grow
-        spread = [[(_jittered(h, step.asset, sign), price) for h, price in held] for sign in (-1, 1)]
-        return _sums(rules, spread[0]), _sums(rules, spread[1])
-
-    @cache
-    def exactly(moment_s: int) -> Sums:
-        changed = after(step.position, intent, moment_s)
-        return _sums(rules, ((h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, moment_s)))
+        return _sums(rules, ((_jittered(holding, step.asset, sign), price) for holding, price in held(moment_s)))
 
     def probe(low: int, high: int) -> bool | None:
         if low == high:
-            return _reaches(rules, exactly(low), exactly(low), target, single=True)
-        return _reaches(rules, at(low)[0], at(high)[1], target, single=False)
+            exact = _sums(rules, held(low))
+            return _reaches(rules, exact, exact, target, single=True)
+        return _reaches(rules, beside(low, -1), beside(high, 1), target, single=False)
 
     return probe
+
+
+def _lean(step: Step) -> Position:
+    """The position without reserves in which the owner has no bit set, but for the step's own."""
+    state = step.position.state
+    ids = set(reserve_ids(state.user_configuration))
+    kept = tuple(reserve for reserve in state.reserves if reserve.id in ids or reserve.asset == step.asset)
+    return replace(step.position, state=replace(state, reserves=kept))
 
 
 def _reaches(rules: Rules, low: Sums, high: Sums, target: Fraction, *, single: bool) -> bool | None:
