@@ -52,8 +52,9 @@ _PATTERNS: tuple[tuple[SendClass, str], ...] = (
     (
         SendClass.ALREADY_KNOWN,
         (
-            r"already known|already ?imported|known transaction|alreadyknown|"
-            r"transaction with the same hash was already|already exists in|known_transaction|tx already in (?:mempool|cache)|already in pool|duplicate transaction"
+            r"already known|already ?imported|known transaction|known_transaction|alreadyknown|"
+            r"transaction with the same hash was already|already exists in|tx already in (?:mempool|cache)|"
+            r"already in pool|duplicate transaction"
         ),
     ),
     (

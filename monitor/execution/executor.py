@@ -19,7 +19,7 @@ from monitor.execution import fees as pricing
 from monitor.execution import limits as spending
 from monitor.execution.classify import SendClass
 from monitor.execution.killswitch import KillSwitch
-from monitor.execution.machine import CANCEL_GAS, Act, Observation, Rules, change, decide, tell
+from monitor.execution.machine import CANCEL_GAS, Act, Observation, Rules, Verdict, change, decide, tell
 from monitor.execution.nonce import NonceState, NonceView
 from monitor.execution.port import (
     Account,
@@ -242,7 +242,7 @@ class Executor:
                 call = self._build(action.draft.intent)
                 seen = replace(seen, occupant=found, occupant_asked=True, intent_call=call)
                 continue
-            done = await self._do(verdict.act, action, view)
+            done = await self._do(verdict, action, view)
             action = done.action
             if not done.more:
                 return action, done.why
@@ -264,7 +264,14 @@ class Executor:
             action = self._journal.apply(told, view.head.timestamp)
         return _Done(action, why)
 
-    async def _do(self, act: Act, action: Action, view: _View) -> _Done:  # noqa: PLR0911  # one per act
+    async def _do(self, verdict: Verdict, action: Action, view: _View) -> _Done:
+        done = await self._try(verdict.act, action, view)
+        if verdict.resend and not done.more and not view.held:
+            sent = await self._try(Act.SEND, done.action, view)
+            return replace(sent, why=f"{done.why}; {sent.why}")
+        return done
+
+    async def _try(self, act: Act, action: Action, view: _View) -> _Done:  # noqa: PLR0911  # one per act
         if view.held or not self._reconciled:
             return _Done(action, "; ".join(view.held) or "journal and chain are not yet reconciled")
         try:
@@ -466,7 +473,11 @@ class Executor:
             return self._told(action, "the private relay did not include it, and it may not go public", view)
         outcomes = await broadcast(self._chain, attempts, private=private, defences=self._defences)
         self._probe("after send")
-        return self._mark_sent(action, outcomes, view)
+        done = self._mark_sent(action, outcomes, view)
+        too_cheap = any(outcomes[0].has(what) for what in (SendClass.UNDERPRICED, SendClass.REPLACEMENT_UNDERPRICED))
+        if too_cheap and not outcomes[0].arrived and attempts[0].block_number < view.head.number:
+            return await self._replace(done.action, view, cancel=done.action.cancelling)
+        return done
 
     def _mark_sent(self, action: Action, outcomes: list[Outcome], view: _View) -> _Done:
         """Journal what the endpoints said, where that is new."""

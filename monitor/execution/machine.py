@@ -85,15 +85,13 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """First commit `change` (if any), then do `act`, then, if `again`, look at the row once more."""
+    """First commit `change` (if any), then do `act`."""
 
     act: Act = Act.WAIT
     change: Change | None = None
     why: str = ""
-
-    @property
-    def again(self) -> bool:
-        return self.change is not None or self.act is not Act.WAIT
+    resend: bool = False
+    """where the act comes to nothing, send what there is once more"""
 
 
 def decide(action: Action, seen: Observation, now_s: int, rules: Rules) -> Verdict:
@@ -183,15 +181,18 @@ def _keep_going(action: Action, seen: Observation, rules: Rules) -> Verdict:
     if newest is None:
         # only abandoned attempts are left, which happens when a cancel was given up for lack of a signer
         return Verdict(Act.CANCEL, why="the signer may have signed for this nonce")
-    if newest.stage is Stage.SAVED or (newest.hash not in seen.known and rules.defences.resend):
+    if newest.stage is Stage.SAVED and newest.block_number == seen.head.number:
         return Verdict(Act.SEND)
-    if seen.account.nonce < _nonce(action):
-        return Verdict(why="a lower nonce is missing")
-    policy = rules.fees
+    unseen = newest.stage is Stage.SAVED or (newest.hash not in seen.known and rules.defences.resend)
     age = seen.head.number - newest.block_number
-    due = policy.bump_after_blocks[urgency(seen.health_wad or action.draft.health_wad)]
-    if age >= due and len(action.attempts) < policy.max_attempts:
-        return Verdict(Act.BUMP, why=f"not included for {age} blocks")
+    due = rules.fees.bump_after_blocks[urgency(seen.health_wad or action.draft.health_wad)]
+    first_in_line = seen.account.nonce == _nonce(action)
+    if first_in_line and age >= due and len(action.attempts) < rules.fees.max_attempts:
+        return Verdict(Act.BUMP, why=f"not included for {age} blocks", resend=unseen)
+    if unseen:
+        return Verdict(Act.SEND)
+    if not first_in_line:
+        return Verdict(why="a lower nonce is missing")
     return Verdict(why="waits for inclusion")
 
 

@@ -26,7 +26,7 @@ def judge_nonce(view: NonceView, chain_id: int, address: Address) -> Hold | None
 
 
 def adopt_fresh(journal: Journal, chain_id: int, address: Address, account: Account, at_s: int) -> Hold | None:
-    """Take a key that was never adopted if it has no history; one with a history needs a person to say that it is accounted for."""
+    """Take a new key without any history; one with a history needs a person to say that it is accounted for."""
     if account.nonce == 0:
         journal.adopt_signer(chain_id, address, 0, at_s)
         return None

@@ -10,6 +10,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -41,7 +42,7 @@ POINTS = (
     "before rollback commit",
     "before settle commit",
 )
-"""P1 (1), P2 (2), P3 (3), P4 (4), sign asked (5), P5 (6), P6 (7), P7 (8), P8 (9), the alert (10), P9 (11), the end (12)."""
+"""P1, P2, P3, P4; then the signer is about to be asked; P5, P6, P7, P8; before the alert; P9; before the end."""
 
 ASSET = "0x" + "aa" * 20
 OWNER = "0x" + "11" * 20
@@ -197,10 +198,8 @@ class Levmon:
 async def live(subject: Subject, chain: ExecutionChain, line: Line, ticks: int) -> None:
     """Head after head, until killed or out of ticks."""
     for _ in range(ticks):
-        try:
+        with suppress(ChainError):  # a node that does not answer; the next head comes anyway
             await subject.head(line.ask("todo"), await chain.head())
-        except ChainError:
-            pass  # a node that does not answer; the next head will
         line.ask("tick")
 
 

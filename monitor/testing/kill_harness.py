@@ -228,7 +228,8 @@ class KillRun:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
             row = db.execute(
                 "SELECT a.state, (SELECT kind || ' ' || stage FROM attempts t WHERE t.action_id = a.id "
-                "ORDER BY t.id DESC LIMIT 1) FROM actions a JOIN records r ON r.subject = a.id ORDER BY r.seq DESC LIMIT 1"
+                "ORDER BY t.id DESC LIMIT 1) FROM actions a JOIN records r ON r.subject = a.id "
+                "ORDER BY r.seq DESC LIMIT 1"
             ).fetchone()
         db.close()
         return "nothing" if row is None else f"{row[0]} ({row[1] or 'no attempt'})"
@@ -362,7 +363,7 @@ def table(tally: Tally) -> str:
     lines += [
         f"{'all':24} {sum(tally.kills.values()):>6}  {tally.in_mempool} of them with a transaction in the mempool",
         f"{tally.rescues} rescues in {tally.transactions} transactions and {tally.blocks} blocks, {tally.lives} lives",
-        f"{tally.wipes} pools wiped, {tally.spikes} fee spikes, {sum(tally.reorgs.values())} reorganisations ({depths})",
+        f"{tally.wipes} pools wiped, {tally.spikes} fee spikes, {sum(tally.reorgs.values())} reorganisations: {depths}",
         f"{tally.alerts} alerts delivered; {len(tally.problems)} problems",
         *tally.problems[:20],
     ]

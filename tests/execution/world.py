@@ -1,4 +1,4 @@
-"""A journal, an executor and a model chain in one, driven without an event loop: what most tests of acting start from."""
+"""A journal, an executor and a model chain in one, driven without an event loop: where tests of acting start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monitor.core.actions import ActionState, Intent
+from monitor.core.types import BlockRef
 from monitor.execution import defences
 from monitor.execution.defences import Defences
 from monitor.execution.executor import Executor, Recheck, Settings, StepReport
@@ -53,6 +54,25 @@ class ChainClock:
 def rich_limits(**changes: Any) -> SpendLimits:
     asset = AssetLimits(per_action=10**6, per_position_day=10**7, per_key_day=10**9)
     return replace(SpendLimits({ASSET: asset}, gas_wei_per_day=10**24), **changes)
+
+
+def draft(head: BlockRef, name: str = "a", effect: int = 1, amount: int = 5, position: str = "", **more: Any) -> Draft:
+    """A decision at that head, to land within an hour."""
+    where = position or f"position-{effect}"
+    made = Draft(
+        id=name,
+        intent=Intent("effect", 31337, where, OWNER, CONTRACT, {"effect": effect, "amount": amount}),
+        signer=GUARDIAN,
+        block=head,
+        asset=ASSET,
+        amount=amount,
+        gas=100_000,
+        max_fee_per_gas_wei=300 * GWEI,
+        max_cost_wei=10**17,
+        valid_until_s=head.timestamp + 3600,
+        health_wad=105 * 10**16,
+    )
+    return replace(made, **more)
 
 
 class World:
@@ -123,24 +143,8 @@ class World:
     def now_s(self) -> int:
         return self.chain.head.timestamp
 
-    def draft(self, name: str = "a", effect: int = 1, amount: int = 5, position: str = "", **more: Any) -> Draft:
-        intent = Intent(
-            "effect", 31337, position or f"position-{effect}", OWNER, CONTRACT, {"effect": effect, "amount": amount}
-        )
-        draft = Draft(
-            id=name,
-            intent=intent,
-            signer=GUARDIAN,
-            block=self.chain.head,
-            asset=ASSET,
-            amount=amount,
-            gas=100_000,
-            max_fee_per_gas_wei=300 * GWEI,
-            max_cost_wei=10**17,
-            valid_until_s=self.now_s + 3600,
-            health_wad=105 * 10**16,
-        )
-        return replace(draft, **more)
+    def draft(self, name: str = "a", **more: Any) -> Draft:
+        return draft(self.chain.head, name, **more)
 
     def plan(self, name: str = "a", **more: Any) -> Action | None:
         return self.journal.plan(self.draft(name, **more), self.now_s)
