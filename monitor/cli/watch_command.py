@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from monitor.cli.options import json_option, level_options, source_options
 
 if TYPE_CHECKING:
     from monitor.cli.session import Open, Session
+    from monitor.cli.sinks import Sink
     from monitor.cli.targets import Wanted
     from monitor.pipeline.watch import Tick
 
@@ -58,53 +60,54 @@ async def _watch(wanted: Wanted, count: int | None, heartbeat_s: float, poll_s: 
     from monitor.cli.sinks import JsonLines, Lines, LiveTable
     from monitor.policy.levels import exit_code
 
-    async with opened(wanted) as session:
+    async with opened(wanted) as session, _until_sigterm() as stop:
         sink = JsonLines() if as_json else LiveTable() if live() else Lines(heartbeat_s)
-        seen = 0
-        with sink:
-            async with aclosing(_ticks(session, poll_s, sink.idle_s)) as ticks:
-                async for item in ticks:
-                    if item is None:
-                        sink.idle()
-                        continue
-                    chain, tick = item
-                    sink.show(chain.name, tick)
-                    seen += tick.trouble is None
-                    if count is not None and seen >= count:
-                        break
+        queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
+        followers = [
+            asyncio.create_task(_follow(session, chain, poll_s, queue)) for chain in session.chains if chain.subjects
+        ]
+        ended = asyncio.create_task(stop.wait())
+        try:
+            with sink:
+                await _show(queue, {ended, *followers}, sink, count)
+        finally:
+            for task in (ended, *followers):
+                task.cancel()
+            await asyncio.gather(ended, *followers, return_exceptions=True)
         return exit_code(sink.levels())
 
 
-async def _ticks(
-    session: Session, poll_s: float | None, idle_s: float | None
-) -> AsyncGenerator[tuple[Open, Tick] | None, None]:
-    """The ticks of all chains as they come, until SIGTERM; None whenever nothing came for `idle_s` seconds."""
+async def _follow(session: Session, chain: Open, poll_s: float | None, queue: asyncio.Queue[tuple[Open, Tick]]) -> None:
     from monitor.pipeline.watch import watch
 
-    queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
-
-    async def follow(chain: Open) -> None:
-        async for tick in watch(chain.chain, chain.subjects, session.memory, chain.heads(poll_s), chain.depth):
+    async with aclosing(watch(chain.chain, chain.subjects, session.memory, chain.heads(poll_s), chain.depth)) as ticks:
+        async for tick in ticks:
             await queue.put((chain, tick))
 
-    async with _until_sigterm() as stop, asyncio.TaskGroup() as tasks:
-        followers = [tasks.create_task(follow(chain)) for chain in session.chains if chain.subjects]
-        stopped = tasks.create_task(stop.wait())
-        got = tasks.create_task(queue.get())
-        try:
-            while True:
-                await asyncio.wait([got, stopped], timeout=idle_s, return_when=asyncio.FIRST_COMPLETED)
-                if stopped.done():
-                    return
-                if not got.done():
-                    yield None
-                    continue
-                item = got.result()
-                got = tasks.create_task(queue.get())
-                yield item
-        finally:
-            for task in (*followers, stopped, got):
-                task.cancel()
+
+async def _show(
+    queue: asyncio.Queue[tuple[Open, Tick]], enders: AbstractSet[asyncio.Task[Any]], sink: Sink, count: int | None
+) -> None:
+    """Show ticks until one of `enders` is done (a failed one raises), or `count` blocks were seen."""
+    seen = 0
+    got = asyncio.create_task(queue.get())
+    try:
+        while count is None or seen < count:
+            await asyncio.wait({got, *enders}, timeout=sink.idle_s, return_when=asyncio.FIRST_COMPLETED)
+            done = [task for task in enders if task.done()]
+            if done:
+                for task in done:
+                    task.result()
+                return
+            if not got.done():
+                sink.idle()
+                continue
+            chain, tick = got.result()
+            got = asyncio.create_task(queue.get())
+            sink.show(chain.name, tick)
+            seen += tick.trouble is None
+    finally:
+        got.cancel()
 
 
 @asynccontextmanager

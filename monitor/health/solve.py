@@ -8,6 +8,7 @@ health goes up and down between (Aave up to 3.4), and nothing is assumed of how 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isqrt
 from typing import Any
 
 from monitor.core.types import Health, Known, LiquidationPrice, Position, Side
@@ -17,6 +18,7 @@ MAX_PRICE = 2**96
 """No feed answers more; a debt that would need more to hurt is not hurt by its price."""
 PROBES = 20_000
 """So many intervals are looked at before the search stops and names the nearest price that it could not rule out."""
+WIDE = 1024
 TEN_YEARS_S = 10 * 365 * 86_400
 
 Probe = Callable[[int, int], bool | None]
@@ -38,7 +40,9 @@ def nearest_unhealthy(probe: Probe, near: int, far: int) -> int | None:
         if unhealthy:
             return near + step * first
         if unhealthy is None:
-            middle = (first + last) // 2
+            # a span of many magnitudes is cut in the middle of its magnitudes, so that the far end costs little
+            wide = last > WIDE * (first + 1)
+            middle = isqrt((first + 1) * last) if wide else (first + last) // 2
             todo += [(middle + 1, last), (first, middle)]
     return near + step * todo[-1][0] if todo else None
 

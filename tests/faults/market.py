@@ -138,8 +138,11 @@ def oracle_row(
         ROWS.append(Row(name, behaviour, scenario.__name__, f"{module.rpartition('.')[2]}.{attribute}", ""))
 
         @pytest.mark.anvil
-        @pytest.mark.parametrize("anvil_aave", versions, indirect=True)
-        @pytest.mark.parametrize("without", [None, attribute], ids=str)
+        @pytest.mark.parametrize(
+            ("without", "anvil_aave"),
+            [*((None, version) for version in versions), (attribute, versions[0])],
+            indirect=["anvil_aave"],
+        )
         async def test(without: str | None, anvil_aave: AnvilAave, monkeypatch: pytest.MonkeyPatch) -> None:
             chain = RpcChain(anvil_aave.process.url)
             try:

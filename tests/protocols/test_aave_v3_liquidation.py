@@ -76,7 +76,7 @@ def test_a_sick_account_is_taken(version: str) -> None:
     expected = ["active", "pause"]
     expected += ["sentinel"] if version < "3.7" else []
     expected += ["grace"] if version > "3.0" else []
-    expected += ["collateral", "amounts", "liquidity"]
+    expected += ["collateral", *(["dust"] if version >= "3.3" else []), "amounts", "liquidity"]
     assert list(gates(found, context(found))) == expected
     edge = replace(sick(version, 99), state=replace(sick(version, 99).state, sentinel=SENTINEL))
     assert list(gates(edge, context(edge))) == expected
@@ -223,7 +223,30 @@ def test_one_good_pair_is_enough(version: str) -> None:
     found = position(version, held, [1, 1, 1])
     health = PROTOCOL.evaluate(found, context(found))
     assert health.liquidatable is True
-    assert {gate.name: gate.state for gate in health.gates}["pause"] is OPEN
+    assert {gate.state for gate in health.gates} == {OPEN}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_gates_are_those_of_the_pair_nearest_to_liquidation(version: str) -> None:
+    both = [reserve(0, 10**13, word_={"paused": True, "active": False}), reserve(1, 10**13, word_={"paused": True})]
+    found = position(version, [*both, reserve(2, 0, 3 * 10**13)], [1, 1, 1])
+    for context_ in (context(found), None):
+        states = {gate.name: gate.state for gate in PROTOCOL.evaluate(found, context_).gates}
+        assert (states["active"], states["pause"]) == (OPEN, SHUT)
+    health = PROTOCOL.evaluate(position(version, [reserve(0, 5)], [1]))
+    assert (health.gates, health.liquidatable) == ((), False)
+
+
+@pytest.mark.parametrize("version", [v for v in VERSIONS if v > "3.0"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_two_assets_of_one_symbol_are_still_two(version: str, side: int) -> None:
+    found = sick(version)
+    alike = tuple(replace(held, symbol="USDC") for held in found.state.reserves)
+    found = replace(found, state=replace(found.state, reserves=alike))
+    graces = [ReserveContext(asset(n), NOW_S if n == side else 0, 2**127, 2**127) for n in (0, 1)]
+    assert PROTOCOL.evaluate(found, Context(True, tuple(graces))).liquidatable is False
+    unread = [ReserveContext(asset(n), None if n == side else 0, 2**127, 2**127) for n in (0, 1)]
+    assert PROTOCOL.evaluate(found, Context(True, tuple(unread))).liquidatable is None
 
 
 # -- close factor ------------------------------------------------------------------------------------------------------

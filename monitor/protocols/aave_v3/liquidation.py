@@ -106,13 +106,13 @@ def liquidation_call(attempt: Attempt, collateral: Holding, debt: Holding) -> Ou
     if attempt.data.health_factor >= HEALTH_FACTOR_LIQUIDATION_THRESHOLD:
         return Outcome((*gates, Gate("health", SHUT, "the health factor is not below 1")), None)
     try:
-        seizure, refused = _amounts(attempt, collateral, debt)
+        seizure, steps = _amounts(attempt, collateral, debt)
     except ArithmeticReverts as reverts:
         return Outcome((*gates, Gate("amounts", SHUT, str(reverts))), None)
-    gates += refused or [Gate("amounts", OPEN)]
+    gates += steps
     if not attempt.receive_a_token:
         gates.append(_liquidity(attempt, collateral, debt, seizure))
-    return Outcome(tuple(gates), None if refused else seizure)
+    return Outcome(tuple(gates), None if any(gate.state is SHUT for gate in steps) else seizure)
 
 
 def _flag(name: str, good: Callable[[int], bool], collateral: Holding, debt: Holding, complaint: str) -> Gate:
@@ -136,11 +136,12 @@ def _grace(attempt: Attempt, collateral: Holding, debt: Holding) -> list[Gate]:
     """>= 3.1: both reserves' liquidationGracePeriodUntil must lie before the block's timestamp."""
     if not attempt.rules.grace_periods:
         return []
-    known = {h.reserve.symbol: _context(attempt, h).grace_until_s for h in (collateral, debt)}
-    waiting = [f"{symbol} until {until}" for symbol, until in known.items() if until and until >= attempt.at_s]
+    known = [(h.reserve.symbol, _context(attempt, h).grace_until_s) for h in (collateral, debt)]
+    waiting = [f"{symbol} until {until}" for symbol, until in known if until and until >= attempt.at_s]
     if waiting:
-        return [Gate("grace", SHUT, ", ".join(waiting))]
-    return [Gate("grace", UNKNOWN, "not read") if None in known.values() else Gate("grace", OPEN)]
+        return [Gate("grace", SHUT, ", ".join(dict.fromkeys(waiting)))]
+    unread = any(until is None for _, until in known)
+    return [Gate("grace", UNKNOWN, "not read") if unread else Gate("grace", OPEN)]
 
 
 def _account(attempt: Attempt, collateral: Holding, debt: Holding) -> list[Gate]:
@@ -182,7 +183,7 @@ def _liquidity(attempt: Attempt, collateral: Holding, debt: Holding, seizure: Se
 
 
 def _amounts(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[Seizure, list[Gate]]:
-    """executeLiquidationCall from the close factor on, and the gate that shuts if one of its steps reverts."""
+    """executeLiquidationCall from the close factor on, and the gates of the steps that can revert."""
     rules = attempt.rules
     collateral_price, debt_price = _prices(attempt, collateral, debt)
     index = collateral.normalized_income
@@ -194,10 +195,9 @@ def _amounts(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[Seiz
     taken, cover, fee = _seized(rules, collateral, debt, (collateral_price, debt_price), (cover, balance, bonus))
     clears = _clears_collateral(attempt, collateral, index, (taken, fee))
     seizure = Seizure(collateral.reserve.asset, debt.reserve.asset, cover, taken, fee, clears)
-    refused = _dust(rules, collateral, debt, (collateral_price, debt_price), (balance, seizure))
-    refused += _burns(attempt, debt, index, seizure)
-    refused += _ceiling(attempt, collateral, debt, balance, seizure)
-    return seizure, refused
+    gates = _dust(rules, collateral, debt, (collateral_price, debt_price), (balance, seizure))
+    refused = _burns(attempt, debt, index, seizure) + _ceiling(attempt, collateral, debt, balance, seizure)
+    return seizure, gates + (refused or [Gate("amounts", OPEN)])
 
 
 def _prices(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[int, int]:
@@ -284,13 +284,14 @@ def _dust(
     balance, seizure = left
     rest_debt = debt.debt - seizure.debt_to_cover
     rest_collateral = balance - seizure.collateral - seizure.protocol_fee
-    if not rules.value_close_factor or rest_debt <= 0 or rest_collateral <= 0:
+    if not rules.value_close_factor:
         return []
-    enough = (
+    enough = min(rest_debt, rest_collateral) <= 0 or (
         debt_value(rules, rest_debt, prices[1], debt.unit) >= MIN_LEFTOVER_BASE
         and mulDivFloor(rest_collateral, prices[0], collateral.unit) >= MIN_LEFTOVER_BASE
     )
-    return [] if enough else [Gate("dust", SHUT, "the call would leave less than 1000 of debt or collateral")]
+    complaint = "the call would leave less than 1000 of debt or collateral"
+    return [Gate("dust", OPEN) if enough else Gate("dust", SHUT, complaint)]
 
 
 def _burns(attempt: Attempt, debt: Holding, index: int, seizure: Seizure) -> list[Gate]:

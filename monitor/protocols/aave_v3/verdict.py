@@ -1,4 +1,4 @@
-"""From one account's state to a Health: verdict, gates over all pairs, whether it can be liquidated, legs and notes."""
+"""From one account's state to a Health: verdict, gates, whether it can be liquidated, legs and notes."""
 
 from __future__ import annotations
 
@@ -117,17 +117,18 @@ def _liquidatable(
     found = outcomes(account, position, context)
     verdicts = [outcome.verdict for outcome in found]
     answer = True if True in verdicts else None if None in verdicts else False
-    return _merged(found), answer
+    return _nearest(found), answer
 
 
-def _merged(found: Sequence[Outcome]) -> tuple[Gate, ...]:
-    """One gate per condition: open if any pair has it open, else unknown if any, else shut with the first reason."""
-    rank = {GateState.OPEN: 0, GateState.UNKNOWN: 1, GateState.SHUT: 2}
-    best: dict[str, Gate] = {}
-    for gate in (gate for outcome in found for gate in outcome.gates if gate.name != "health"):
-        if gate.name not in best or rank[gate.state] < rank[best[gate.name].state]:
-            best[gate.name] = gate
-    return tuple(best.values())
+def _nearest(found: Sequence[Outcome]) -> tuple[Gate, ...]:
+    """The gates of the pair nearest to liquidation: fewest shut, then fewest unknown. Its health is no gate."""
+
+    def missing(outcome: Outcome) -> tuple[int, int]:
+        states = [gate.state for gate in outcome.gates]
+        return states.count(GateState.SHUT), states.count(GateState.UNKNOWN)
+
+    best = min(found, key=missing, default=None)
+    return tuple(gate for gate in best.gates if gate.name != "health") if best else ()
 
 
 # -- what people are shown beside the verdict -------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+"""What the README says is so: every command is in it, and every block of it runs, parses or exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from monitor.cli.app import COMMANDS, app
+from monitor.core.config import parse
+from monitor.core.errors import LevmonError
+from monitor.report import SCHEMA
+from monitor.testing.localnet_cli import cli as localnet
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+SCRIPTS = {"scripts/demo", "scripts/test", "scripts/localnet", "scripts/setup"}
+
+
+def blocks(language: str) -> list[str]:
+    return [text for found, text in BLOCKS if found == language]
+
+
+def lines(language: str) -> list[str]:
+    return [line for text in blocks(language) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_every_block_has_a_language_that_is_tested() -> None:
+    assert {language for language, _ in BLOCKS} == {"sh", "toml", "json", "python"}
+    assert README.count("```") == 2 * len(BLOCKS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_told_in_the_table(name: str) -> None:
+    assert re.search(rf"^\| .*`levmon {name}[ `]", README, re.MULTILINE)
+
+
+def test_every_configuration_command_is_told() -> None:
+    command = app.get_command(click.Context(app), "config")
+    assert isinstance(command, click.Group)
+    for name in command.commands:
+        assert f"`levmon config {name}`" in README
+
+
+@pytest.mark.parametrize("line", lines("sh"))
+def test_every_shell_line_is_one_that_the_commands_accept(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if words[0] == "export":
+        assert re.fullmatch(r"[A-Z_0-9]+=\S+", words[1])
+        return
+    if "|" in words:
+        words = words[: words.index("|")]
+    if words[0] == "scripts/localnet":
+        parse_words(localnet, words[1:])
+    if words[0] == "levmon":
+        parse_words(app, words[1:])
+    else:
+        assert words[0] in SCRIPTS
+        assert (ROOT / words[0]).stat().st_mode & 0o100
+
+
+def parse_words(group: click.Group, words: list[str]) -> None:
+    """Through click's own parser, as far as without running anything. May raise: click.UsageError."""
+    context = click.Context(group, info_name="levmon")
+    command: click.Command = group
+    while isinstance(command, click.Group):
+        name, words = words[0], words[1:]
+        found = command.get_command(context, name)
+        assert found is not None, name
+        command = found
+    command.make_context(command.name, list(words), parent=context)
+
+
+def test_a_line_with_a_wrong_option_would_be_noticed() -> None:
+    with pytest.raises(click.UsageError):
+        parse_words(app, ["check", "--nonsense"])
+    with pytest.raises(click.UsageError):
+        parse_words(app, ["whatif", "x", "--shock", "WETH"])
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_every_configuration_is_right(text: str) -> None:
+    config = parse(text, env={})
+    assert config.positions
+    with pytest.raises(LevmonError):
+        parse(text + "nonsense = 1\n", env={})
+
+
+def test_the_configuration_reference_names_every_key() -> None:
+    from monitor.core.config import ChainConfig, Config, MarketConfig, PositionConfig
+
+    for model in (Config, ChainConfig, MarketConfig, PositionConfig):
+        for key in model.model_fields:
+            assert re.search(rf"`\[*{key}|\[+{key}[.\]]", README), key
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_every_json_block_has_the_fields_of_its_schema(text: str) -> None:
+    told = json.loads(text)
+    assert told["schema"] == SCHEMA
+    assert list(told) == [
+        *("schema", "id", "chain_id", "protocol", "market", "owner", "block", "verdict", "health", "reported"),
+        *("liquidatable", "gates", "level", "collateral", "debt", "liquidation_prices", "input_age_s", "errors"),
+    ]
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_every_python_block_runs(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(text, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102  # our own README
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3
+    assert all(line.split()[0] in {"ok", "watch", "warn", "critical"} for line in said)
+
+
+def test_every_exit_code_is_told() -> None:
+    for code in (0, 1, 2, 3, 70, 130):
+        assert f"| {code} |" in README
