@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from monitor.core.address import parse_address
 from monitor.core.errors import ConfigError, LevmonError, SigningError
@@ -64,8 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Does not repeat what it does not understand: somebody may have typed a key there."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        sys.stderr.write("these arguments do not fit; a key or a password is never one of them\n  see --help\n")
+        sys.exit(ConfigError.exit_code)
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m monitor.signer", description=__doc__)
+    parser = _Parser("python -m monitor.signer", description=__doc__)
     parser.add_argument("--config", required=True, metavar="FILE", help="the signer's own signer.toml")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="listen and sign (also without a command)")

@@ -18,6 +18,7 @@ from monitor.core import toml_source
 from monitor.core.address import parse_address
 from monitor.core.errors import ConfigError
 from monitor.core.types import Address
+from monitor.signer.keys import looks_like_key
 
 SIZE_LIMIT = 1_000_000
 MAX_AMOUNT = 2**128 - 2
@@ -34,10 +35,16 @@ def _address(value: object) -> Address:
         raise ValueError(f"{wrong.message}; {wrong.hint}") from None
 
 
+def _path(value: object) -> object:
+    if isinstance(value, str) and looks_like_key(value):
+        raise ValueError("a raw key never stands here: put it into a file of mode 600 and name that file")
+    return value
+
+
 Name = Annotated[str, Field(pattern=_NAME)]
 ChecksumAddress = Annotated[Address, BeforeValidator(_address)]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Text = Annotated[str, BeforeValidator(_path), Field(min_length=1, max_length=1000)]
 
 
 class _Model(BaseModel):

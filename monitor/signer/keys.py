@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from eth_keyfile.keyfile import decode_keyfile_json
 from eth_keys.datatypes import PrivateKey, Signature
 from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
@@ -32,6 +32,11 @@ PBKDF2_LIMIT = 20_000_000
 _RAW = re.compile(rb"\s*(?:0x)?([0-9a-fA-F]{64})\s*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,99}")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether somebody wrote a raw key where a name or a path belongs; then no message may repeat it."""
+    return _RAW.fullmatch(text.encode(errors="replace")) is not None
 
 
 class Password:
@@ -97,7 +102,7 @@ Ask = Callable[[str], str]
 
 def find_account(name: str, home: Path) -> Path:
     """The keystore of that name where Foundry or ape keep it. May raise: ConfigError."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or looks_like_key(name):
         raise ConfigError("not an account's name", hint="give the name of a keystore, without directories")
     places = [home / FOUNDRY / name, home / FOUNDRY / f"{name}.json", home / APE / f"{name}.json"]
     found = [place for place in places if place.is_file()]
@@ -121,6 +126,8 @@ def from_environment(env: Mapping[str, str], home: Path) -> KeySource:
             "both ETH_KEYSTORE and ETH_KEYSTORE_ACCOUNT are set" if keystore else "no key in the environment",
             hint="set ETH_KEYSTORE to a file, or ETH_KEYSTORE_ACCOUNT to a name",
         )
+    if keystore and looks_like_key(keystore):
+        raise ConfigError("ETH_KEYSTORE is the path of a keystore, never a key", hint="`cast wallet import` makes one")
     password, sender = env.get("ETH_PASSWORD"), env.get("ETH_FROM")
     if sender and not re.fullmatch(r"0x[0-9a-fA-F]{40}", sender):
         raise ConfigError("ETH_FROM is not an address", hint="an address is 0x and 40 hexadecimal digits")
@@ -147,8 +154,17 @@ def load(source: KeySource, ask: Ask) -> SecretKey:
 
 
 def read_password(path: Path) -> Password:
-    """The first line of a file that is only its owner's. May raise: ConfigError."""
-    content = _read_private(path, "the password's file")
+    """The first line of a file that is only its owner's. May raise: ConfigError, which does not name the file.
+
+    Somebody may have written the password itself where its file belongs.
+    """
+    try:
+        content = _read_private(path, "the password's file")
+    except ConfigError:
+        raise ConfigError(
+            "cannot use the password's file: it is not there, or others can read it",
+            hint="password_file and ETH_PASSWORD are the path of a file of mode 600, not the password",
+        ) from None
     return Password(content.split(b"\n", 1)[0].removesuffix(b"\r"))
 
 
@@ -163,7 +179,7 @@ def _from_keystore(path: Path, password_file: Path | None, ask: Ask) -> SecretKe
     content = _keystore(path)
     password = read_password(password_file) if password_file else Password(ask(f"password of {path.name}: ").encode())
     try:
-        key = SecretKey(decode_keyfile_json(content, password.reveal()))
+        key = SecretKey(_decrypt(content, password))
     except (ValueError, TypeError, KeyError, NotImplementedError):
         # eth-keyfile quotes the keystore in some of its messages
         raise ConfigError(f"{path}: wrong password, or a damaged keystore", hint="check the password's file") from None
@@ -171,6 +187,15 @@ def _from_keystore(path: Path, password_file: Path | None, ask: Ask) -> SecretKe
     if named is not None and str(named).lower().removeprefix("0x") != key.address[2:].lower():
         raise ConfigError(f"{path} says another address than its key has", hint="the file was altered: do not use it")
     return key
+
+
+def _decrypt(content: dict[str, object], password: Password) -> bytes:
+    # Imported only here: with it comes py_ecc, which takes a second to load and raises the recursion limit for good.
+    limit = sys.getrecursionlimit()
+    from eth_keyfile.keyfile import decode_keyfile_json
+
+    sys.setrecursionlimit(limit)
+    return bytes(decode_keyfile_json(content, password.reveal()))
 
 
 def _keystore(path: Path) -> dict[str, object]:
