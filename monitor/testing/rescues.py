@@ -120,7 +120,7 @@ class Rescues:
         terms = Terms(**{**{name: getattr(TERMS, name) for name in TERMS.__dataclass_fields__}, "kinds": (tally.kind,)})
         proposal, purse = await self._propose(position, target, terms)
         harmed = False
-        if proposal.plans and self._random.random() < 0.15:
+        if proposal.plans and self._random.random() < 0.08:
             self._take_away(proposal.plans[0])
             harmed = True
             position = await self._read(position.owner)
