@@ -18,59 +18,28 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
+from monitor.core import guardian as protection
 from monitor.core import registry, toml_source
 from monitor.core.address import looks_like_address, parse_address
 from monitor.core.errors import ConfigError
+from monitor.core.guardian import GuardianConfig, LimitsConfig, ProtectConfig
 from monitor.core.secret import HTTP, WEBSOCKET, RpcUrl, parse_urls, split_urls
 from monitor.core.thresholds import DEFAULT, Thresholds
+from monitor.core.toml_model import NAME, ChecksumAddress, Exact, Name, Table, lift
 from monitor.core.types import Address, MarketRef
-from monitor.core.units import parse_decimal
 
 DEFAULT_FILE = "levmon.toml"
 SIZE_LIMIT = 4_000_000
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_KEYS = ("rpc", "ws")
 
-Name = Annotated[str, Field(pattern=_NAME)]
+HttpUrls = Annotated[tuple[RpcUrl, ...], BeforeValidator(lambda v: lift(parse_urls, v, HTTP))]
+WebSocketUrls = Annotated[tuple[RpcUrl, ...], BeforeValidator(lambda v: lift(parse_urls, v, WEBSOCKET))]
 
 
-def _exact(value: object) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
-        raise ValueError("not a number")  # noqa: TRY004  # pydantic collects ValueError, TypeError would escape
-    exact: Fraction = _lift(parse_decimal, value)
-    return exact
-
-
-def _lift(parse: Any, *args: Any) -> Any:
-    """A ConfigError as the ValueError that pydantic collects, with its hint."""
-    try:
-        return parse(*args)
-    except ConfigError as wrong:
-        raise ValueError(f"{wrong.message}\n{wrong.hint}") from None
-
-
-def _address(value: object) -> Address:
-    if not isinstance(value, str):
-        raise ValueError("not an address: write it as text in quotes")  # noqa: TRY004  # see _exact
-    return str(_lift(parse_address, value))
-
-
-Exact = Annotated[Fraction, BeforeValidator(_exact)]
-ChecksumAddress = Annotated[Address, BeforeValidator(_address)]
-HttpUrls = Annotated[tuple[RpcUrl, ...], BeforeValidator(lambda v: _lift(parse_urls, v, HTTP))]
-WebSocketUrls = Annotated[tuple[RpcUrl, ...], BeforeValidator(lambda v: _lift(parse_urls, v, WEBSOCKET))]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, hide_input_in_errors=True
-    )
-
-
-class ChainConfig(_Model):
+class ChainConfig(Table):
     """One chain and its endpoints. `finality`: the tag, or a number of blocks, after which nothing is reorganised."""
 
     chain_id: Annotated[int, Field(ge=1, lt=2**53)]
@@ -83,7 +52,7 @@ class ChainConfig(_Model):
     finality: Literal["finalized", "safe"] | Annotated[int, Field(ge=0, le=100_000)] = "finalized"
 
 
-class MarketConfig(_Model):
+class MarketConfig(Table):
     """One market: the protocol's minimal address, and an id where one contract holds many markets."""
 
     name: Name
@@ -93,7 +62,7 @@ class MarketConfig(_Model):
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,100}$")] | None = None
 
 
-class LevelsConfig(_Model):
+class LevelsConfig(Table):
     """Thresholds for all positions that have none of their own."""
 
     watch: Exact | None = None
@@ -116,14 +85,16 @@ class PositionConfig(LevelsConfig):
     owner: str
 
 
-class Config(_Model):
+class Config(Table):
     """A whole levmon.toml, checked."""
 
-    chains: dict[Name, ChainConfig] = {}
+    chains: dict[Name, ChainConfig] = Field(default_factory=dict)
     markets: Annotated[tuple[MarketConfig, ...], Field(strict=False)] = ()
     positions: Annotated[tuple[PositionConfig, ...], Field(strict=False)] = ()
-    addresses: dict[Name, ChecksumAddress] = {}
+    addresses: dict[Name, ChecksumAddress] = Field(default_factory=dict)
     levels: LevelsConfig = LevelsConfig()
+    guardian: GuardianConfig | None = None
+    protect: Annotated[tuple[ProtectConfig, ...], Field(strict=False)] = ()
 
     def chain_of(self, market: MarketConfig) -> ChainConfig:
         """The chain of a market."""
@@ -285,7 +256,7 @@ _FIXES = {
 def _from_pydantic(wrong: ValidationError) -> Iterable[Problem]:
     for error in wrong.errors(include_url=False, include_input=False, include_context=False):
         # an Optional or Literal | int field adds the branch's name to the path; only keys of the document count
-        path = tuple(part for part in error["loc"] if isinstance(part, int) or re.fullmatch(_NAME, part))
+        path = tuple(part for part in error["loc"] if isinstance(part, int) or re.fullmatch(NAME, part))
         kind = error["type"]
         if kind == "extra_forbidden":
             known = _keys_beside(path)
@@ -304,13 +275,17 @@ def _from_pydantic(wrong: ValidationError) -> Iterable[Problem]:
 
 
 def _keys_beside(path: toml_source.Path) -> list[str]:
-    models: dict[str, type[_Model]] = {
+    models: dict[str, type[Table]] = {
         "chains": ChainConfig,
         "markets": MarketConfig,
         "positions": PositionConfig,
         "levels": LevelsConfig,
+        "guardian": GuardianConfig,
+        "protect": ProtectConfig,
     }
     model = Config if len(path) < 2 else models.get(str(path[0]), Config)
+    if path[:2] in (("guardian", "limits"), ("guardian", "assets")) and len(path) > 2:
+        model = LimitsConfig
     return list(model.model_fields)
 
 
@@ -322,6 +297,8 @@ def _check(config: Config) -> Iterable[Problem]:
     if base.wrong():
         yield Problem(("levels",), base.wrong(), "change the one that is out of line")
     yield from _check_positions(config, levels_hold=not base.wrong())
+    yield from (Problem(*mistake) for mistake in protection.check(config.guardian, config.protect))
+    yield from _check_protected(config)
 
 
 def _check_chains(config: Config) -> Iterable[Problem]:
@@ -382,6 +359,19 @@ def _check_positions(config: Config, *, levels_hold: bool) -> Iterable[Problem]:
             given = [key for key in ("watch", "warn", "critical") if getattr(position, key) is not None]
             key = next((key for key in given if wrong_order.startswith(key)), given[0] if given else "owner")
             yield Problem((*path, key), wrong_order, "change it, or give the position the other thresholds too")
+
+
+def _check_protected(config: Config) -> Iterable[Problem]:
+    names = [market.name for market in config.markets]
+    for index, rule in enumerate(config.protect):
+        path = ("protect", index)
+        if rule.market is not None and rule.market not in names:
+            yield Problem((*path, "market"), f"unknown market {rule.market!r}", _near(rule.market, names))
+        try:
+            if rule.owner is not None:
+                config.owner(rule.owner)
+        except ConfigError as wrong:
+            yield Problem((*path, "owner"), wrong.message, wrong.hint)
 
 
 def _near(text: str, known: Iterable[str]) -> str:

@@ -26,7 +26,8 @@ class Terms:
     A plan may land from the second after the position's block until `margin_s` later, and suffices at both ends.
     `native_price` is that of 10**18 wei in the health's unit; without it plans are ranked by what they move alone.
     `least_value`, in the health's unit, is the smallest step worth a transaction. `keep` holds amounts by asset that
-    stay in the purse. `kinds`, if any are named, are the only ones used.
+    stay in the purse, `most` what one plan may move at most. `kinds` and `assets`, if any are named, are the only ones
+    used.
     """
 
     max_fee_per_gas_wei: int
@@ -37,6 +38,8 @@ class Terms:
     least_value: int = 0
     keep: Mapping[Address, int] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    most: Mapping[Address, int] = field(default_factory=dict)
+    assets: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +163,15 @@ class _Bench:
             return nothing, step, step.refused
         if self.terms.kinds and step.intent.kind not in self.terms.kinds:
             return nothing, step, "this kind of step is not allowed here"
+        if self.terms.assets and step.asset not in self.terms.assets:
+            return nothing, step, "this asset is not to be used here"
         if (cost := self.cost_wei(step)) > (self.terms.max_cost_wei if self.terms.max_cost_wei is not None else cost):
             return nothing, step, f"may cost {cost} wei, more than the {self.terms.max_cost_wei} allowed"
         kept = self.terms.keep.get(step.asset, 0)
         if (spare := step.purse - kept) < step.most:
             step = replace(step, most=spare, limited_by="what the purse may spend")
+        if (limit := self.terms.most.get(step.asset, step.most)) < step.most:
+            step = replace(step, most=limit, limited_by="what the limits allow")
         if step.most < max(step.least, floor := self.least(step)):
             most = format_units(max(step.most, 0), step.decimals)
             least = format_units(max(step.least, floor), step.decimals)
