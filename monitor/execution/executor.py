@@ -260,6 +260,8 @@ class Executor:
         """An alert, unless the last one said the same."""
         action = self._journal.action(action.id)
         told = tell(action, why, severity)
+        if not self._defences.no_storm:
+            told = change(action, None, why, severity=severity, mined=action.mined)
         if told is not None:
             action = self._journal.apply(told, view.head.timestamp)
         return _Done(action, why)

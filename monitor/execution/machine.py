@@ -34,6 +34,8 @@ from monitor.journal.rows import (
 )
 
 CANCEL_GAS = 21_000
+PATIENCE = 4
+"""So many bump intervals may pass with nothing but the same bytes, where pools keep losing them."""
 
 
 class Act(StrEnum):
@@ -58,7 +60,7 @@ class Rules:
     fees: FeePolicy = POLICY
     endpoints: int = 1
     reverts_to_hold: int = 3
-    revert_backoff_s: int = 24
+    revert_backoff_s: int = 120
     foreign_to_hold: int = 2
     defences: Defences = ALL
 
@@ -130,22 +132,23 @@ def expired(action: Action, now_s: int) -> bool:
 def _planned(action: Action, seen: Observation, now_s: int, rules: Rules) -> Verdict:
     if expired(action, now_s):
         return Verdict(change=change(action, ActionState.CLOSED_EXPIRED, "its time passed before it was armed"))
-    reverts = count_reverts(seen.history)
+    reverts = reverted_at(seen.history)
     if reverts and rules.defences.revert_hold:
-        wait_until = seen.history[0][1] + rules.revert_backoff_s * 2 ** (reverts - 1)
+        wait_until = reverts[0] + rules.revert_backoff_s * 2 ** (len(reverts) - 1)
         if now_s < wait_until:
-            return Verdict(why=f"backs off after {reverts} reverts until {wait_until}")
+            return Verdict(why=f"backs off after {len(reverts)} reverts until {wait_until}")
     return Verdict(Act.ARM)
 
 
-def count_reverts(history: Sequence[tuple[ActionState, int]]) -> int:
-    """How many of the position's newest closed actions reverted in a row."""
-    count = 0
-    for state, _ in history:
-        if state is not ActionState.FINAL_REVERTED:
+def reverted_at(history: Sequence[tuple[ActionState, int]]) -> list[int]:
+    """When the position's rescues reverted since one last succeeded, newest first."""
+    times = []
+    for state, at_s in history:
+        if state is ActionState.FINAL_OK:
             break
-        count += 1
-    return count
+        if state is ActionState.FINAL_REVERTED:
+            times.append(at_s)
+    return times
 
 
 # -- on the way --------------------------------------------------------------------------------------------------------
@@ -187,6 +190,9 @@ def _keep_going(action: Action, seen: Observation, rules: Rules) -> Verdict:
     age = seen.head.number - newest.block_number
     due = rules.fees.bump_after_blocks[urgency(seen.health_wad or action.draft.health_wad)]
     first_in_line = seen.account.nonce == _nonce(action)
+    pays = newest.max_fee_wei >= (seen.head.base_fee or 0)
+    if unseen and newest.stage is Stage.SENT and pays and age < PATIENCE * due:
+        return Verdict(Act.SEND)  # it was lost after it had arrived: the same bytes first, more money later
     if first_in_line and age >= due and len(action.attempts) < rules.fees.max_attempts:
         return Verdict(Act.BUMP, why=f"not included for {age} blocks", resend=unseen)
     if unseen:
@@ -205,6 +211,8 @@ def _nonce(action: Action) -> int:
 def inclusion(action: Action, seen: Observation, rules: Rules) -> Inclusion | None:
     """The attempt that is on the canonical chain, whichever it is."""
     signed = action.signed if rules.defences.all_receipts else action.signed[-1:]
+    if not rules.defences.maybe_sent:
+        signed = tuple(attempt for attempt in signed if attempt.stage is Stage.SENT)
     for attempt in signed:
         receipt = seen.receipts.get(attempt.hash or "")
         if receipt is not None and receipt.block_hash in seen.canonical:
@@ -314,7 +322,7 @@ def _final(action: Action, found: Inclusion, receipt: Receipt, seen: Observation
         to, why = ActionState.FINAL_REVERTED, "reverted" + (": out of gas" if out_of_gas else "")
         severity = Severity.CRITICAL
     holds: tuple[Hold, ...] = ()
-    reverts = count_reverts(seen.history) + 1
+    reverts = len(reverted_at(seen.history)) + 1
     if to is ActionState.FINAL_REVERTED and rules.defences.revert_hold and reverts >= rules.reverts_to_hold:
         holds = (Hold(f"position:{action.position_id}", f"{reverts} rescues in a row reverted"),)
     spent = Charge(action.draft.amount if to is ActionState.FINAL_OK else 0, receipt.fee_wei)

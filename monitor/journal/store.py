@@ -627,7 +627,7 @@ class Journal:
         with self._reading() as db:
             return [self._action(db, action_id) for action_id in db.execute(query).scalars().all()]
 
-    def last_closed(self, position_id: str, limit: int = 8) -> list[tuple[ActionState, int]]:
+    def last_closed(self, position_id: str, limit: int = 32) -> list[tuple[ActionState, int]]:
         """States and times of the position's latest closed actions, newest first."""
         query = (
             select(ACTIONS.c.state, ACTIONS.c.changed_s)

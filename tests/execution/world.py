@@ -165,6 +165,15 @@ class World:
         self.step(blocks)
         self.look()
 
+    def until(self, state: ActionState, name: str = "a", blocks: int = 200) -> None:
+        """Steps and blocks until that action is in that state."""
+        for _ in range(blocks):
+            self.look()
+            if self.state(name) is state:
+                return
+            self.chain.mine()
+        raise AssertionError(f"{name} is {self.state(name)}, never {state}")
+
     def state(self, name: str = "a") -> ActionState:
         return self.journal.action(name).state
 
