@@ -6,7 +6,7 @@ one, once. A chain that fails makes every report unknown with the reason; no pos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,9 @@ class Depth:
 
 FULL = Depth()
 
+Read = Callable[[Chain, Mapping[MarketRef, Sequence[str]], Memory, BlockRef], Awaitable[dict[MarketRef, MarketState]]]
+"""Reads each market's state for its owners at a block. May raise: ChainError."""
+
 
 async def snapshot(
     chain: Chain,
@@ -59,10 +62,12 @@ async def snapshot(
     depth: Depth = FULL,
     *,
     first: BlockRef | None = None,
+    read: Read | None = None,
 ) -> Snapshot:
     """Read and judge all subjects at one block. Never raises a ChainError: it becomes the reports' reason.
 
-    `first`: the block that `at` was found to be a moment ago, so that it need not be asked again.
+    `first`: the block that `at` was found to be a moment ago, so that it need not be asked again. `read`: in place of
+    `read_markets`, by who needs more of the same block.
     """
     block = at if isinstance(at, BlockRef) else first
     # a hash names one block for good: when that one is gone there is no other that was asked for
@@ -75,7 +80,7 @@ async def snapshot(
                 raise AssertionError("no block to read at")
             if at == "latest":
                 require_fresh(block, limit_s=depth.max_age_s)
-            states = await read_markets(chain, owners_by_market(subjects), memory, block)
+            states = await (read or read_markets)(chain, owners_by_market(subjects), memory, block)
         except (Reorged, StateMissing) as moved:
             if last:
                 return failed(subjects, moved, block)

@@ -1,0 +1,106 @@
+"""Looking at a journal that another process may be writing: no lock, no lease, nothing is ever changed.
+
+SQLite is opened read-only; its WAL lets a reader see the last commit while the writer goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine, inspect, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from monitor.core.types import Address
+from monitor.journal import engine as opening
+from monitor.journal.codec import action_from, record_from
+from monitor.journal.rows import Action, Hold, JournalUnfit, Record, Totals
+from monitor.journal.store import WINDOW_S
+from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, HOLDS, RECORDS, SIGNERS
+
+
+class JournalView:
+    """Every method is one consistent look. A journal that does not exist yet is an empty one."""
+
+    def __init__(self, url: str) -> None:
+        """May raise: JournalUnfit, when it is no journal of this version."""
+        file = opening.file_of(url)
+        self._engine: Engine | None = None
+        if file is not None and not file.exists():
+            return
+        if file is not None:
+            url = f"sqlite:///file:{file.absolute()}?mode=ro&uri=true"
+        self._engine = create_engine(url, poolclass=NullPool)
+        try:
+            with self._engine.connect() as db:
+                if not inspect(db).has_table("meta"):  # made, and not yet written
+                    self._engine = None
+                    return
+                if opening.schema_version(db) != len(opening.MIGRATIONS):
+                    raise JournalUnfit("the journal is of another version", hint="use the levmon that writes it")
+        except DatabaseError as error:
+            raise opening.unfit(error) from None
+
+    @contextmanager
+    def _look(self) -> Iterator[Connection | None]:
+        if self._engine is None:
+            yield None
+            return
+        try:
+            with self._engine.connect() as db:
+                yield db
+        except DatabaseError as error:
+            raise opening.unfit(error) from None
+
+    def actions(self, *, position_id: str = "", only_open: bool = False) -> list[Action]:
+        """In the order in which they were decided."""
+        query = select(ACTIONS).order_by(ACTIONS.c.decision_seq)
+        if position_id:
+            query = query.where(ACTIONS.c.position_id == position_id)
+        if only_open:
+            query = query.where(ACTIONS.c.open == 1)
+        with self._look() as db:
+            if db is None:
+                return []
+            found = []
+            for row in db.execute(query).mappings().all():
+                attempts = select(ATTEMPTS).where(ATTEMPTS.c.action_id == row["id"]).order_by(ATTEMPTS.c.id)
+                found.append(action_from(row, db.execute(attempts).mappings().all()))
+            return found
+
+    def records(self, subject: str = "") -> list[Record]:
+        """All that happened, or what happened to one action or scope, oldest first."""
+        query = select(RECORDS).order_by(RECORDS.c.seq)
+        if subject:
+            query = query.where(RECORDS.c.subject == subject)
+        with self._look() as db:
+            return [] if db is None else [record_from(row) for row in db.execute(query).mappings()]
+
+    def holds(self) -> tuple[Hold, ...]:
+        with self._look() as db:
+            if db is None:
+                return ()
+            return tuple(Hold(row["scope"], row["reason"]) for row in db.execute(select(HOLDS)).mappings())
+
+    def next_nonce(self, chain_id: int, address: Address) -> int | None:
+        """None for a key that was never adopted."""
+        where = (SIGNERS.c.chain_id == chain_id) & (SIGNERS.c.address == address)
+        with self._look() as db:
+            return None if db is None else db.execute(select(SIGNERS.c.next_nonce).where(where)).scalar()
+
+    def totals(self, chain_id: int, signer: Address, asset: Address, position_id: str, at_s: int) -> Totals:
+        """What counts against the limits now: reserved, or spent in the 24 hours before `at_s` of chain time."""
+        where = (
+            (BUDGET.c.signer == signer)
+            & (BUDGET.c.chain_id == chain_id)
+            & ((BUDGET.c.state == "reserved") | (BUDGET.c.at_s > at_s - WINDOW_S))
+        )
+        with self._look() as db:
+            rows = [] if db is None else db.execute(select(BUDGET).where(where)).mappings().all()
+        moved = [row for row in rows if row["asset"] == asset]
+        return Totals(
+            sum(int(row["amount"]) for row in moved if row["position_id"] == position_id),
+            sum(int(row["amount"]) for row in moved),
+            sum(int(row["gas_wei"]) for row in rows),
+        )

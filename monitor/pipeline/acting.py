@@ -1,0 +1,291 @@
+"""Everything that acting needs, tied together: journal, signer, kill switch and executor of one chain.
+
+From plan to draft, from a draft to an open action, and the look at the position once more before a signature. The order
+of what happens to an action is the executor's; when to act is somebody else's decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+from monitor.chain.chains import chain_info
+from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.rpc_chain import RpcChain
+from monitor.core.actions import Intent, Plan, Signed, SignRequest
+from monitor.core.errors import ChainError, SignerUnavailable
+from monitor.core.registry import protocol as protocol_named
+from monitor.core.types import Address, BlockRef, Health, Known, MarketRef, Position, Unknown
+from monitor.core.units import WAD
+from monitor.execution.executor import Executor, NoLongerNeeded, Settings, StepReport
+from monitor.execution.fees import FeePolicy
+from monitor.execution.killswitch import KillSwitch
+from monitor.execution.limits import AssetLimits, SpendLimits
+from monitor.execution.machine import Rules
+from monitor.execution.port import TxCall
+from monitor.execution.rpc_chain import RpcExecutionChain
+from monitor.journal.rows import Action, Draft
+from monitor.journal.store import Journal
+from monitor.pipeline.guardians import Guardian
+from monitor.pipeline.memory import Memory
+from monitor.pipeline.snapshot import read_markets
+from monitor.policy.planner import shown
+from monitor.protocols.base import Protocol, reaches
+from monitor.signer.client import SignerClient
+from monitor.signer.errors import Denied, Refusal
+from monitor.signer.templates import Templates, builtin
+
+EVER_S = 10**9
+APPROVE = "erc20/approve"
+Finality = str | int
+"""The tag of the block after which nothing changes, or a number of blocks."""
+
+
+class ExecutionView(RpcExecutionChain):
+    """The chain as acting sees it, with finality as the file says it."""
+
+    def __init__(self, chain: RpcChain, finality: Finality = "finalized") -> None:
+        super().__init__(chain)
+        self._reader, self._finality = chain, finality
+
+    async def finalized(self) -> BlockRef:
+        """Never lower than it was."""
+        if self._finality == "finalized":
+            return await super().finalized()
+        if isinstance(self._finality, int):
+            head = await self._reader.block("latest")
+            found = await self._reader.block(max(head.number - self._finality, 0))
+        else:
+            found = await self._reader.block(self._finality)
+        if self._final is None or found.number > self._final.number:
+            self._final = found
+        return self._final
+
+
+class RegisteredSigner:
+    """A signer that is told of the lease and the chain's nonce before the first request, and after it restarted."""
+
+    def __init__(self, client: SignerClient, chain: ExecutionView) -> None:
+        self._client, self._chain = client, chain
+        self._told: set[tuple[int, Address, int]] = set()
+
+    async def sign(self, request: SignRequest) -> Signed:
+        """May raise: SignerRefused, SignerUnavailable, WrongSignature."""
+        who = request.chain_id, request.sender, request.epoch
+        if who not in self._told:
+            await self.register(*who)
+        try:
+            return await self._client.sign(request)
+        except Denied as denied:
+            if denied.code is not Refusal.UNREGISTERED:
+                raise
+            await self.register(*who)
+            return await self._client.sign(request)
+
+    async def register(self, chain_id: int, sender: Address, epoch: int) -> None:
+        """May raise: SignerRefused, SignerUnavailable."""
+        try:
+            head = await self._chain.head()
+            account = await self._chain.account(sender, head, head)
+        except ChainError as error:
+            raise SignerUnavailable(f"the key's nonce cannot be read: {error.message}") from None
+        await self._client.register(chain_id, sender, epoch, account.nonce)
+        self._told.add((chain_id, sender, epoch))
+
+
+def builder(templates: Templates) -> Any:
+    """From an intent to the call, by the same templates as the signer's."""
+
+    def build(intent: Intent) -> TxCall:
+        bound = templates.get(intent.kind)
+        if bound is None:
+            raise Denied(Refusal.KIND, f"no template {intent.kind}")
+        return TxCall(intent.to, bound.calldata(intent), intent.value_wei)
+
+    return build
+
+
+def market_of(position_id: str) -> tuple[MarketRef, Address]:
+    """The market and owner of a position's id, as MarketRef writes it."""
+    chain, protocol, address, *rest = position_id.split("/")
+    *more, owner = rest
+    return MarketRef(int(chain.removeprefix("eip155:")), protocol, address, "/".join(more) or None), owner
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """The position once more at the newest block: is the rescue still needed, and does it still help?"""
+
+    chain: RpcChain
+    memory: Memory
+
+    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | None:
+        """May raise: ChainError, also where nothing can be said: then nothing is signed."""
+        if draft.intent.kind == APPROVE:
+            return None
+        target = Fraction(json.loads(draft.decision)["target"])
+        ref, owner = market_of(draft.intent.position_id)
+        states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head)
+        found = states[ref].found[0] if states[ref].found else None
+        if not isinstance(found, Position):
+            raise ChainError(f"the position cannot be read: {states[ref].trouble or found}")
+        protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
+        health = protocol.evaluate(found, states[ref].context)
+        if isinstance(health.verdict, Unknown):
+            raise ChainError(f"health is unknown: {health.verdict.reason}")
+        if reaches(health, target):
+            return NoLongerNeeded(f"health is {shown(health)}")
+        return None
+
+
+class Acting:
+    """One chain's executor with its journal. Use as a context; opening takes the journal's lock and lease."""
+
+    def __init__(
+        self,
+        guardian: Guardian,
+        chain: RpcChain,
+        memory: Memory,
+        *,
+        finality: Finality = "finalized",
+        max_head_age_s: float | None = None,
+        journal: Journal | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """`journal`: one that is open already, for a second chain. May raise: JournalError."""
+        self.guardian, self.chain, self._clock = guardian, chain, clock
+        self._owns_journal = journal is None
+        self.journal = journal or Journal(guardian.journal_url, now_s=int(clock.time()))
+        self.kill = KillSwitch(guardian.kill_file)
+        self.view = ExecutionView(chain, finality)
+        self.templates = builtin()
+        self.build = builder(self.templates)
+        self.signer = RegisteredSigner(SignerClient(guardian.socket, self.templates), self.view)
+        self._assets: dict[Address, AssetLimits] = {}
+        on_demand = chain_info(chain.chain_id).block_time_s is None and max_head_age_s is None
+        settings = Settings(
+            limits={guardian.address: SpendLimits(self._assets, guardian.gas_per_day_wei, guardian.min_reserve_wei)},
+            rules=Rules(fees=FeePolicy(max_fee_per_gas_wei=guardian.max_fee_wei)),
+            max_head_age_s=EVER_S if on_demand else int(max_head_age_s or 120),
+            max_head_ahead_s=EVER_S if on_demand else 60,
+        )
+        self.executor = Executor(
+            self.journal, self.view, self.signer, self.build, self.kill, clock, settings, recheck=Recheck(chain, memory)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owns_journal:
+            self.journal.close()
+
+    def allow(self, limits: Mapping[Address, AssetLimits]) -> None:
+        """The limits of these assets from now on."""
+        self._assets.update(limits)
+
+    def left(self, position_id: str, assets: Mapping[Address, AssetLimits], at_s: int) -> dict[Address, int]:
+        """How much of each asset the last 24 hours leave for this position."""
+        from monitor.journal.view import JournalView
+
+        return left(JournalView(self.guardian.journal_url), self.guardian.address, position_id, assets, at_s)
+
+    def plan(self, draft: Draft) -> Action | None:
+        """Record the decision and open its action; None while the position has one. May raise: JournalError."""
+        return self.journal.plan(draft, draft.block.timestamp)
+
+    async def step(self, health: Mapping[str, int] | None = None) -> StepReport:
+        """See Executor.step."""
+        return await self.executor.step(health)
+
+
+def left(
+    view: Any, signer: Address, position_id: str, assets: Mapping[Address, AssetLimits], at_s: int
+) -> dict[Address, int]:
+    """How much of each asset the last 24 hours of the journal leave for this position."""
+    chain_id = market_of(position_id)[0].chain_id
+    found = {}
+    for asset, limits in assets.items():
+        used = view.totals(chain_id, signer, asset, position_id, at_s)
+        rest = min(limits.per_position_day - used.position_amount, limits.per_key_day - used.key_amount)
+        found[asset] = max(rest, 0)
+    return found
+
+
+def draft_of(
+    plan: Plan, guardian: Guardian, target: Fraction, *, cause: str, rule: str = "", version: int = 0
+) -> Draft:
+    """The decision to do this plan, with all that it rests on."""
+    block = plan.block
+    name = hashlib.sha256(f"{plan.position_id} {block.hash} {plan.intent.hash}".encode()).hexdigest()[:12]
+    position = plan.before
+    decision = {
+        "target": str(target),
+        "cause": cause,
+        "why": plan.why,
+        "rule": rule,
+        "rule_version": version,
+        "health_before": ratio(plan.before),
+        "health_expected": ratio(plan.expected),
+        "symbol": plan.symbol,
+        "decimals": plan.decimals,
+        "block": {"number": block.number, "hash": block.hash, "timestamp": block.timestamp},
+        "prices": {leg.asset: str(leg.price) for leg in position.legs},
+        "refused": list(plan.refused),
+    }
+    return Draft(
+        id=f"{name}-{block.number}",
+        intent=plan.intent,
+        signer=guardian.address,
+        block=block,
+        asset=plan.asset,
+        amount=plan.amount,
+        gas=plan.limits.gas,
+        max_fee_per_gas_wei=plan.limits.max_fee_per_gas_wei,
+        max_cost_wei=plan.limits.max_cost_wei,
+        valid_until_s=plan.limits.valid_until_s,
+        health_wad=health_wad(plan.before),
+        decision=json.dumps(decision, sort_keys=True),
+    )
+
+
+def approval_of(
+    intent: Intent, guardian: Guardian, block: BlockRef, asset: Mapping[str, Any], valid_until_s: int
+) -> Draft:
+    """The decision to grant an allowance. Nothing moves, so nothing counts against the limits but gas."""
+    name = hashlib.sha256(f"{intent.hash} {block.hash}".encode()).hexdigest()[:12]
+    decision = {"cause": "asked for by hand", "why": f"{intent.kind} {asset['symbol']}", **asset}
+    return Draft(
+        id=f"{name}-{block.number}",
+        intent=intent,
+        signer=guardian.address,
+        block=block,
+        asset=intent.to,
+        amount=0,
+        gas=APPROVE_GAS,
+        max_fee_per_gas_wei=guardian.max_fee_wei,
+        max_cost_wei=APPROVE_GAS * guardian.max_fee_wei,
+        valid_until_s=valid_until_s,
+        decision=json.dumps(decision, sort_keys=True),
+    )
+
+
+APPROVE_GAS = 120_000
+"""More than tokens take for it, those behind a proxy too."""
+
+
+def ratio(health: Health) -> list[str] | None:
+    """Health as two integers in text; None without debt or where it is unknown."""
+    verdict = health.verdict
+    return [str(verdict.numerator), str(verdict.denominator)] if isinstance(verdict, Known) else None
+
+
+def health_wad(health: Health | None) -> int:
+    """Health as the executor's urgency reads it; 0 where nobody knows."""
+    if health is None or not isinstance(health.verdict, Known):
+        return 0
+    return health.verdict.numerator * WAD // health.verdict.denominator

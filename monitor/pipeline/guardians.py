@@ -1,0 +1,159 @@
+"""The guardian as the file describes it, ready to be used: limits in smallest units and wei, rules, paths made whole.
+
+Pure but for paths. Limits in the market's unit become amounts at the price of the moment; they are rounded down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monitor.core.actions import Step
+from monitor.core.errors import ConfigError
+from monitor.core.types import Address
+from monitor.execution.limits import AssetLimits, SpendLimits
+from monitor.policy.rules import Rule
+from monitor.policy.selectors import choose
+from monitor.signer.config import MAX_AMOUNT
+
+if TYPE_CHECKING:
+    from monitor.core.config import Config
+    from monitor.core.guardian import GuardianConfig, LimitsConfig, ProtectConfig
+
+GWEI = 10**9
+COIN_WEI = 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class Guardian:
+    """[guardian] of a file at `base`. `None` limits: an asset that is not to be touched."""
+
+    config: GuardianConfig
+    base: Path = field(default_factory=Path)
+
+    @property
+    def address(self) -> Address:
+        return self.config.address
+
+    @property
+    def socket(self) -> Path:
+        return self.base / self.config.signer
+
+    @property
+    def signer_file(self) -> Path:
+        return self.base / self.config.signer_config
+
+    @property
+    def kill_file(self) -> Path:
+        return self.base / self.config.kill_file
+
+    @property
+    def journal_url(self) -> str:
+        """A database URL as it is, a file as SQLite's."""
+        text = self.config.journal
+        return text if "://" in text else f"sqlite:///{(self.base / text).absolute()}"
+
+    @property
+    def max_fee_wei(self) -> int:
+        return int(self.config.max_fee_gwei * GWEI)
+
+    @property
+    def gas_per_day_wei(self) -> int:
+        return int(self.config.gas_per_day * COIN_WEI)
+
+    @property
+    def min_reserve_wei(self) -> int:
+        return int(self.config.min_reserve * COIN_WEI)
+
+    def asset_limits(self, step: Step, unit_decimals: int) -> AssetLimits | None:
+        """The limits of the step's asset in its smallest unit; None where there are none, or no price to tell."""
+        found = self.config.limits_of(step.asset, step.symbol)
+        if found is None:
+            return None
+        limits, in_tokens = found
+        if in_tokens:
+            return _scaled(limits, Fraction(10**step.decimals))
+        if step.price <= 0:
+            return None
+        return _scaled(limits, Fraction(10**unit_decimals * 10**step.decimals, step.price))
+
+    def limits(self, steps: Iterable[Step], unit_decimals: int) -> dict[Address, AssetLimits]:
+        """The limits of every asset that the steps move."""
+        found = {}
+        for step in steps:
+            if step.asset not in found and (limits := self.asset_limits(step, unit_decimals)) is not None:
+                found[step.asset] = limits
+        return found
+
+    def spend_limits(self, assets: Mapping[Address, AssetLimits]) -> SpendLimits:
+        """Everything that bounds the key."""
+        return SpendLimits(assets, self.gas_per_day_wei, self.min_reserve_wei)
+
+
+def _scaled(limits: LimitsConfig, unit: Fraction) -> AssetLimits:
+    """No limit is so high that it permits what tokens take for infinite."""
+    amounts = (limits.per_action, limits.per_position_day, limits.per_key_day)
+    return AssetLimits(*(min(int(amount * unit), MAX_AMOUNT) for amount in amounts))
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One [[protect]] as a rule of policy, and what may be done by it: kinds without the protocol, assets by name."""
+
+    rule: Rule
+    actions: tuple[str, ...]
+    assets: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
+
+    @property
+    def selector(self) -> str:
+        return self.rule.selector
+
+    def kinds(self, protocol: str) -> tuple[str, ...]:
+        return tuple(f"{protocol}/{action}" for action in self.actions)
+
+
+ANY = Protection(Rule("by hand", 0, "*", Fraction(2), Fraction(3)), ("repay", "supply"), ())
+"""What is allowed where no [[protect]] speaks of the position: a person asks."""
+
+
+def protections(config: Config) -> tuple[Protection, ...]:
+    """All [[protect]] of a file, in order. May raise: ConfigError."""
+    return tuple(_protection(config, entry, index) for index, entry in enumerate(config.protect))
+
+
+def _protection(config: Config, entry: ProtectConfig, index: int) -> Protection:
+    selector = entry.selector or ""
+    if entry.owner is not None:
+        market = next(one for one in config.markets if one.name == entry.market)
+        owner = config.owner(entry.owner)
+        if "." in owner:
+            raise ConfigError(
+                f"protect[{index + 1}]: an ENS name is not protected",
+                hint="write the 0x address: a name may come to mean somebody else",
+            )
+        selector = config.ref(market).position_id(owner)
+    rule = Rule(
+        name=entry.name or f"protect[{index + 1}]",
+        version=entry.version,
+        selector=selector,
+        trigger=entry.trigger,
+        target=entry.target,
+        hard_trigger=entry.hard_trigger,
+        confirm=entry.observations,
+        cooldown_s=entry.cooldown_s,
+        retry_s=entry.retry_s,
+        levels=config.thresholds(),
+    )
+    return Protection(rule.checked(), tuple(entry.actions), tuple(entry.assets))
+
+
+def protection_of(all_of_them: Iterable[Protection], position_id: str) -> Protection | None:
+    """Which protection applies to a position: the most exact one."""
+    return choose(all_of_them, position_id)

@@ -1,0 +1,185 @@
+"""What could be done for positions: they and the guardian's purse read at one block, in the same rounds, and planned.
+
+The purse's questions are asked ahead, beside the state's, where the market is known; what depends on the positions is
+asked once they are there. Nothing is asked twice. Nothing here decides when to act, or acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.port import BlockAt, Chain, run
+from monitor.core.actions import Plan, Step
+from monitor.core.errors import LevmonError
+from monitor.core.plan import gather, once
+from monitor.core.registry import protocol as protocol_named
+from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan
+from monitor.execution.limits import AssetLimits
+from monitor.pipeline import market
+from monitor.pipeline.guardians import Guardian, Protection
+from monitor.pipeline.market import MarketState, held
+from monitor.pipeline.memory import Memory
+from monitor.pipeline.snapshot import FULL, Depth, Snapshot, snapshot
+from monitor.policy.planner import Proposal, Terms, propose
+from monitor.protocols.base import Protocol
+from monitor.report import Report, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A snapshot, and by market what rescues need to know besides, or why that could not be read."""
+
+    snapshot: Snapshot
+    purses: Mapping[MarketRef, Any | LevmonError] = field(default_factory=dict)
+
+
+async def outlook(
+    chain: Chain,
+    subjects: Sequence[Subject],
+    guardian: Address,
+    memory: Memory,
+    at: BlockAt | BlockRef = "latest",
+    depth: Depth = FULL,
+    *,
+    first: BlockRef | None = None,
+) -> Outlook:
+    """Read and judge as `snapshot` does, and the purse with it. Never raises a ChainError."""
+    purses: dict[MarketRef, Any | LevmonError] = {}
+
+    async def read(
+        chain: Chain, owners: Mapping[MarketRef, Sequence[str]], memory: Memory, block: BlockRef
+    ) -> dict[MarketRef, MarketState]:
+        protocols = {ref: protocol_named(ref.protocol) for ref in owners}
+        plans = [
+            _read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]), guardian)
+            for ref, asked in owners.items()
+        ]
+        states: dict[MarketRef, MarketState] = {}
+        for ref, found in zip(owners, await run(chain, gather(plans), block), strict=True):
+            if isinstance(found, LevmonError):
+                raise found
+            states[ref], purses[ref] = found
+            if states[ref].known is not None:
+                memory.remember(ref, protocols[ref], states[ref].known)  # type: ignore[arg-type]  # it is not None
+        return states
+
+    return Outlook(await snapshot(chain, subjects, memory, at, depth, first=first, read=read), purses)
+
+
+def _read(
+    protocol: Protocol[Any, Any],
+    ref: MarketRef,
+    owners: Sequence[Address],
+    block: BlockRef,
+    known: market.Remembered | None,
+    guardian: Address,
+) -> ReadPlan[tuple[MarketState, Any]]:
+    plans: list[ReadPlan[Any]] = [_state_and_purse(protocol, ref, owners, block, known, guardian)]
+    if known is not None:
+        plans.append(held(protocol.rescue_context(known.facts, guardian, (), block)))
+    found, *_ = yield from once(gather(plans))
+    if isinstance(found, LevmonError):
+        raise found
+    return found  # type: ignore[no-any-return]  # the first plan's
+
+
+def _state_and_purse(
+    protocol: Protocol[Any, Any],
+    ref: MarketRef,
+    owners: Sequence[Address],
+    block: BlockRef,
+    known: market.Remembered | None,
+    guardian: Address,
+) -> ReadPlan[tuple[MarketState, Any]]:
+    state = yield from market.read(protocol, ref, owners, block, known)
+    if state.known is None or state.trouble:
+        return state, None
+    positions = [position for position in state.found if isinstance(position, Position)]
+    return state, (yield from held(protocol.rescue_context(state.known.facts, guardian, positions, block)))
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All that could be done for one position, before a target: its steps, the limits of their assets."""
+
+    report: Report
+    steps: tuple[Step, ...]
+    limits: Mapping[Address, AssetLimits]
+    why_none: str = ""
+
+
+def window_s(block: BlockRef, deadline_s: int, clock: Clock = SYSTEM) -> int:
+    """For how many seconds after the block a plan is to hold: where blocks come on demand, the next may be far off."""
+    return max(int(clock.time()) - block.timestamp, 0) + deadline_s
+
+
+def options(seen: Outlook, report: Report, guardian: Guardian, margin_s: int) -> Options:
+    """The steps that the position has, with their limits."""
+    ref = report.subject.ref
+    state, purse = seen.snapshot.markets.get(ref), seen.purses.get(ref)
+    if report.position is None or report.health is None or state is None or state.known is None:
+        return Options(report, (), {}, f"its health is unknown: {report.cause}")
+    if isinstance(purse, LevmonError):
+        return Options(report, (), {}, f"the purse could not be read: {purse.message}")
+    protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
+    until_s = report.position.block.timestamp + margin_s
+    found = tuple(protocol.rescue_steps(state.known.facts, report.position, purse, until_s))
+    why = "" if found else f"levmon knows no rescue for {protocol.title}"
+    return Options(report, found, guardian.limits(found, report.health.unit.decimals), why)
+
+
+def plan_for(
+    seen: Outlook,
+    report: Report,
+    guardian: Guardian,
+    protection: Protection,
+    target: Fraction,
+    *,
+    left: Mapping[Address, int] | None = None,
+    clock: Clock = SYSTEM,
+) -> Proposal:
+    """What brings the position to the target within the limits. `left`: what the day's limits still allow, by asset."""
+    block = report.block
+    margin_s = window_s(block, guardian.config.deadline_s, clock) if block else 0
+    choice = options(seen, report, guardian, margin_s)
+    state = seen.snapshot.markets.get(report.subject.ref)
+    if choice.why_none or report.position is None or state is None or state.known is None:
+        return Proposal(note=choice.why_none)
+    wanted = {name.lower() for name in protection.assets}
+    assets = tuple(step.asset for step in choice.steps if {step.asset.lower(), step.symbol.lower()} & wanted)
+    if wanted and not assets:
+        return Proposal(note=f"none of {', '.join(protection.assets)} is an asset of this market")
+    most = {step.asset: 0 for step in choice.steps}
+    most |= {asset: limits.per_action for asset, limits in choice.limits.items()}
+    for asset, rest in (left or {}).items():
+        most[asset] = min(most.get(asset, 0), rest)
+    terms = Terms(
+        max_fee_per_gas_wei=guardian.max_fee_wei,
+        margin_s=margin_s,
+        kinds=protection.kinds(report.subject.ref.protocol),
+        most=most,
+        assets=assets,
+    )
+    protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
+    purse = seen.purses.get(report.subject.ref)
+    return propose(protocol, state.known.facts, report.position, purse, target, terms, state.context)
+
+
+def best(proposal: Proposal) -> Plan | None:
+    """What to do first: the cheapest plan that suffices, else the first rung, else what helps most."""
+    for plans in (proposal.plans, proposal.ladder, proposal.partial):
+        if plans:
+            return plans[0]
+    return None
+
+
+def without_partial(proposal: Proposal) -> Proposal:
+    """The same without what does not reach the target."""
+    return replace(proposal, partial=())
