@@ -25,6 +25,7 @@ from monitor.chain.abi import Function, checksum, function, split_tuple
 from monitor.core.actions import ArgRule, Intent, Template
 from monitor.core.errors import ConfigError, DecodeError
 from monitor.signer import strict_json
+from monitor.signer.defences import ALL, Defences
 from monitor.signer.errors import Denied, Refusal
 
 PACKAGE = "monitor.protocols"
@@ -170,10 +171,10 @@ def export(template: Template) -> bytes:
     return json.dumps(content, sort_keys=True, indent=1).encode()
 
 
-def load_file(content: bytes, sha256: str, *, check_hash: bool = True) -> Bound:
+def load_file(content: bytes, sha256: str, defences: Defences = ALL) -> Bound:
     """A template from a file's content. May raise: ConfigError when its hash is another, or it is malformed."""
     actual = hashlib.sha256(content).hexdigest()
-    if check_hash and actual != sha256.lower():
+    if defences.template_hash and actual != sha256.lower():
         raise ConfigError(
             f"a template file has sha256 {actual}, not the listed one",
             hint="look at what changed in it, then list the new hash",

@@ -295,7 +295,7 @@ def moved(asset: str, amount: int, beneficiary: str) -> list[str]:
 
 
 class TestAdversarialPlanner:
-    @settings(max_examples=3_000)
+    @settings(max_examples=1_500)
     @given(asked=REQUESTS)
     def test_nothing_else_is_ever_signed(self, asked: SignRequest) -> None:
         try:
@@ -319,7 +319,7 @@ class TestAdversarialPlanner:
         """A strategy that never gets anything signed would prove nothing."""
         allowed: list[str] = []
 
-        @settings(max_examples=1_000, database=None)
+        @settings(max_examples=500, database=None)
         @given(asked=REQUESTS)
         def count(asked: SignRequest) -> None:
             try:

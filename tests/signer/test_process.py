@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from eth_account import Account
 
 from monitor.core.actions import Signed
 from monitor.core.errors import SignerUnavailable
-from monitor.signer.client import transaction_of
+from monitor.signer.client import SignerClient, transaction_of
 from monitor.signer.errors import Denied, Refusal
+from monitor.signer.templates import collect, export, load_file
 from tests.signer.room import (
     CHAIN,
     CONFIG,
@@ -28,6 +31,7 @@ from tests.signer.room import (
     TEMPLATES,
     Process,
     cancel,
+    intent,
     open_room,
     prepare,
     repay,
@@ -143,6 +147,24 @@ class TestLife:
         foundry = home | {"ETH_KEYSTORE_ACCOUNT": "guardian", "ETH_PASSWORD": str(password), "ETH_FROM": GUARDIAN}
         async with running(tmp_path, text, env=foundry) as process:
             assert (await process.client.status()).keys == (GUARDIAN,)
+
+    async def test_a_template_from_elsewhere_is_used_under_its_hash_only(self, tmp_path: Path) -> None:
+        foreign = export(replace(TEMPLATES["aave-v3/repay"].template, kind="foreign/repay"))
+        digest = hashlib.sha256(foreign).hexdigest()
+        (tmp_path / "foreign.json").write_bytes(foreign)
+        text = CONFIG.replace('"aave-v3/supply"]', '"foreign/repay"]')
+        text += f'[[templates]]\nfile = "foreign.json"\nsha256 = "{digest}"\n'
+        known = collect([*TEMPLATES.values(), load_file(foreign, digest)])
+        asked = request(0, intent("foreign/repay"))
+        async with running(tmp_path, text) as process:
+            asker = SignerClient(tmp_path / "signer.sock", known)
+            await asker.register(CHAIN, GUARDIAN, 1, 0)
+            assert (await asker.sign(asked)).raw == sealed(transaction_of(asked, known))
+            assert await process.end(signal.SIGTERM) == 0
+        (tmp_path / "foreign.json").write_bytes(foreign + b" ")
+        changed = await start(tmp_path)
+        assert await changed.wait() == 2
+        assert "not the listed one" in "".join(changed.said)
 
 
 # -- killed at every point -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
@@ -381,8 +381,12 @@ class TestSideBySide:
                 assert not any(isinstance(answer, Denied) for answer in answers)
 
 
-def test_defences_are_named(  # a typing slip in a test that switches one off must not switch nothing off
-) -> None:
-    with pytest.raises(ValueError, match="no defence"):
-        ALL.without("kill_swich")
-    assert Defences() == ALL
+class TestDefences:
+    def test_a_slip_switches_nothing_off(self) -> None:
+        with pytest.raises(ValueError, match="no defence"):
+            ALL.without("kill_swich")
+        assert Defences() == ALL
+
+    def test_each_is_switched_off_by_some_test(self) -> None:
+        tests = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("test_*.py")))
+        assert [one.name for one in fields(Defences) if f'"{one.name}"' not in tests] == []

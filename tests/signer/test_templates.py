@@ -14,6 +14,7 @@ from monitor.chain.abi import function
 from monitor.core import registry
 from monitor.core.actions import ArgRule, Template
 from monitor.core.errors import ConfigError
+from monitor.signer.defences import ALL
 from monitor.signer.errors import Denied, Refusal
 from monitor.signer.templates import FORMAT, bind, builtin, collect, export, load_file
 from tests.signer.room import OWNER, POOL, STRANGER, TEMPLATES, USDC, approve, intent
@@ -158,7 +159,7 @@ class TestThirdParty:
         changed = self.content.replace(b'"owner"', b'"owner" ')
         with pytest.raises(ConfigError, match="sha256"):
             load_file(changed, self.sha256)
-        load_file(changed, self.sha256, check_hash=False)
+        load_file(changed, self.sha256, ALL.without("template_hash"))
 
     @pytest.mark.parametrize(
         "content",
