@@ -79,7 +79,7 @@ def smallest_amount(
 
 
 def _nearest(probe: Callable[[int, int], bool | None], low: int, high: int, guess: int | None) -> int | None:
-    """The smallest sufficient amount; looked for around the guess first, if it is not above all that surrounds it."""
+    """The smallest sufficient amount: between what the guess rules out and what it confirms, if it does."""
     if guess is not None:
         for part in GUESS_PARTS:
             above = guess + guess // part + 1
@@ -122,11 +122,12 @@ def _not(probe: Callable[[int, int], bool | None]) -> Callable[[int, int], bool 
 
 def _all(probes: Sequence[Callable[[int, int], bool | None]]) -> Callable[[int, int], bool | None]:
     def probe(low: int, high: int) -> bool | None:
-        answers = set()
-        for one in probes:
-            answers.add(one(low, high))
-            if False in answers:
+        undecided = False
+        for one in reversed(probes):  # the latest moment is mostly the hardest
+            answer = one(low, high)
+            if answer is False:
                 return False
-        return None if None in answers else True
+            undecided = undecided or answer is None
+        return None if undecided else True
 
     return probe

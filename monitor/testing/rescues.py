@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from monitor.chain import abi
 from monitor.chain.port import Chain, run
-from monitor.core.actions import Intent, Plan, Step
+from monitor.core.actions import ArgRule, Intent, Plan, Step
 from monitor.core.types import Known, MarketRef, Position, Unreadable
 from monitor.core.units import WAD
 from monitor.policy.planner import Proposal, Terms, propose
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.records import Facts
+from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
 from monitor.testing.aave_v3 import account_data, price_of, set_frozen, set_paused, set_price
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
@@ -30,7 +30,6 @@ MARGIN_S = 60
 BAND = Fraction(1005, 1000)
 """Health may be above its target by so much, unless the smallest unit that the step has is larger."""
 TERMS = Terms(max_fee_per_gas_wei=10**9, native_price=2_000 * 10**8, margin_s=MARGIN_S, least_value=10**6)
-FIELDS = ("totalCollateralBase", "totalDebtBase", "availableBorrowsBase", "currentLiquidationThreshold", "ltv")
 TRIES = 40
 
 
@@ -75,6 +74,18 @@ COLUMNS = ("cases", "in band", "least step", "sent", "exact", "ladders", "next b
 HEADER = f"{'market':11}  {'kind':14}  {'  '.join(COLUMNS)}  refused because"
 
 
+def calldata(intent: Intent) -> bytes:
+    """What the intent's template says that the call is."""
+    template = next(t for t in PROTOCOL.templates if t.kind == intent.kind)
+    return abi.function(template.function).encode(tuple(_value(rule, intent) for rule in template.args))
+
+
+def _value(rule: ArgRule, intent: Intent) -> int | str:
+    if rule.source == "constant":
+        return rule.value
+    return intent.owner if rule.source == "owner" else intent.args[rule.name]
+
+
 class Rescues:
     """One local market with a guardian beside it, whose purse holds plenty of everything."""
 
@@ -87,7 +98,7 @@ class Rescues:
         self._symbols = {reserve.asset: symbol for symbol, reserve in market.reserves.items()}
         self._facts: Facts | None = None
 
-    async def run(self, kind: str, cases: int, progress: Callable[[Tally], None] | None = None) -> Tally:
+    async def run(self, kind: str, cases: int) -> Tally:
         """So many cases of `aave-v3/repay` or `aave-v3/supply`. May raise: ChainError, CallFailed."""
         if self._facts is None:
             self._facts = await self._prepare()
@@ -97,8 +108,6 @@ class Rescues:
             tally.cases += 1
             await self._case(tally)
             self._local.revert(snapshot)
-            if progress is not None:
-                progress(tally)
         return tally
 
     async def _prepare(self) -> Facts:
@@ -117,7 +126,7 @@ class Rescues:
     async def _case(self, tally: Tally) -> None:
         target = Fraction(self._random.randrange(10_500, 25_000), 10_000)
         position = await self._endangered(target)
-        terms = Terms(**{**{name: getattr(TERMS, name) for name in TERMS.__dataclass_fields__}, "kinds": (tally.kind,)})
+        terms = replace(TERMS, kinds=(tally.kind,))
         proposal, purse = await self._propose(position, target, terms)
         harmed = False
         if proposal.plans and self._random.random() < 0.08:
@@ -216,15 +225,6 @@ class Rescues:
 
     # -- what the contract says to it ----------------------------------------------------------------------------------
 
-    def _calldata(self, intent: Intent) -> bytes:
-        template = next(t for t in PROTOCOL.templates if t.kind == intent.kind)
-        values = {"owner": intent.owner}
-        args = [
-            rule.value if rule.source == "constant" else values.get(rule.source) or intent.args[rule.name]
-            for rule in template.args
-        ]
-        return abi.function(template.function).encode(tuple(args))
-
     async def _try_refusals(self, tally: Tally, position: Position, proposal: Proposal, purse: Purse) -> None:
         """Whatever is refused in the contract's name is refused by it, by that name."""
         steps = {step.key: step for step in self._steps(position, purse)}
@@ -237,7 +237,7 @@ class Rescues:
             tally.tried += 1
             said = "nothing, for it works"
             try:
-                self._local.call_data(step.intent.to, self._calldata(step.with_amount(amount)), sender=self._guardian)
+                self._local.call_data(step.intent.to, calldata(step.with_amount(amount)), sender=self._guardian)
             except CallReverted as reverted:
                 said = PROTOCOL.error_name(abi.revert_reason(reverted.data, "aave_v3_pool.supply"))
             if said != name:
@@ -256,7 +256,7 @@ class Rescues:
         at_s = position.block.timestamp + self._random.randrange(1, MARGIN_S + 1)
         self._local.set_next_timestamp(at_s)
         try:
-            self._local.send_data(self._guardian, plan.intent.to, self._calldata(plan.intent))
+            self._local.send_data(self._guardian, plan.intent.to, calldata(plan.intent))
         except CallReverted as reverted:
             tally.wrong.append(f"{plan.why}: the contract says {reverted.reason}")
             return False
@@ -300,30 +300,19 @@ def _summary(reasons: list[str]) -> str:
     return Counter(reason.partition(":")[0] for reason in reasons).most_common(1)[0][0]
 
 
-async def rescue_all(
-    chain: Chain,
-    local: DevChain,
-    market: AaveMarket,
-    *,
-    cases: int,
-    seed: int,
-    progress: Callable[[Tally], None] | None,
-) -> list[Tally]:
+async def rescue_all(chain: Chain, local: DevChain, market: AaveMarket, *, cases: int, seed: int) -> list[Tally]:
     """Both kinds on one market."""
     rescues = Rescues(chain, local, market, seed)
-    return [await rescues.run(template.kind, cases, progress) for template in PROTOCOL.templates[:2]]
+    return [await rescues.run(template.kind, cases) for template in (REPAY, SUPPLY)]
 
 
 def main() -> int:
     """`scripts/prove_rescues`: 0 if nothing was wrong and 95 in 100 were brought to their target, else 1."""
     import argparse
-    import asyncio
-    import sys
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
 
-    from monitor.chain.rpc_chain import RpcChain
-    from monitor.testing import aave_v3
     from monitor.testing.aave_v3_market import VERSIONS
-    from monitor.testing.anvil import AnvilProcess
 
     parser = argparse.ArgumentParser(
         prog="scripts/prove_rescues", description="Bring random positions on real contracts to random targets."
@@ -333,30 +322,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
 
-    def progress(tally: Tally) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{tally.version} {tally.kind}: {tally.cases}", end="\r", file=sys.stderr)
+    print(HEADER)
+    good = True
+    versions = asked.version or VERSIONS
+    # each on its own chain, so they need not wait for one another
+    with ProcessPoolExecutor(len(versions), get_context("spawn")) as pool:
+        for tallies in pool.map(_prove, versions, [asked.cases] * len(versions), [asked.seed] * len(versions)):
+            for tally in tallies:
+                print(tally.line(), flush=True)
+                for wrong in tally.wrong[:20]:
+                    print(f"  {wrong}")
+                good = good and not tally.wrong and tally.brought * 100 >= tally.cases * 95
+    return 0 if good else 1
 
-    async def one(version: Version) -> list[Tally]:
+
+def _prove(version: Version, cases: int, seed: int) -> list[Tally]:
+    import asyncio
+
+    from monitor.chain.rpc_chain import RpcChain
+    from monitor.testing import aave_v3
+    from monitor.testing.anvil import AnvilProcess
+
+    async def run_all() -> list[Tally]:
         with AnvilProcess() as process:
             local = process.chain()
             market = aave_v3.deploy(local, version)
             chain = RpcChain(process.url)
             try:
-                return await rescue_all(chain, local, market, cases=asked.cases, seed=asked.seed, progress=progress)
+                return await rescue_all(chain, local, market, cases=cases, seed=seed)
             finally:
                 await chain.close()
                 local.close()
 
-    print(HEADER)
-    good = True
-    for version in asked.version or VERSIONS:
-        for tally in asyncio.run(one(version)):
-            print(tally.line(), flush=True)
-            for wrong in tally.wrong[:20]:
-                print(f"  {wrong}")
-            good = good and not tally.wrong and tally.brought * 100 >= tally.cases * 95
-    return 0 if good else 1
+    return asyncio.run(run_all())
 
 
 if __name__ == "__main__":

@@ -177,7 +177,10 @@ def _check_amount(amount: int) -> None:
 
 
 def _updated(rules: Rules, reserve: ReserveState, at_s: int) -> ReserveState:
-    """The reserve with its indices written at `at_s`. ReserveLogic.updateState."""
+    """The reserve with its indices written at `at_s`. ReserveLogic.updateState.
+
+    Where nobody has variable debt the contract leaves that index alone; no balance depends on it then.
+    """
     return replace(
         reserve,
         liquidity_index=normalized_income(reserve, at_s),
