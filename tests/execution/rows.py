@@ -22,8 +22,8 @@ class Row:
 
 
 ROWS: list[Row] = []
-Scenario = Callable[[Path, str | None], None]
-"""Gets a folder, and the defence that is off (None: all on)."""
+Scenario = Callable[..., None]
+"""Gets a folder and, where the row has a defence, the one that is off (None: all on)."""
 
 
 def row(name: str, behaviour: str, defence: str | None = None, limit: str = "") -> Callable[[Scenario], Any]:
@@ -37,7 +37,7 @@ def row(name: str, behaviour: str, defence: str | None = None, limit: str = "") 
         @pytest.mark.parametrize("without", [None, defence] if defence else [None], ids=str)
         def test(without: str | None, tmp_path: Path) -> None:
             if without is None:
-                scenario(tmp_path, None)
+                scenario(tmp_path, *([None] if defence else []))
                 return
             with pytest.raises(AssertionError):
                 scenario(tmp_path, without)

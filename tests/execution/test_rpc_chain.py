@@ -111,7 +111,7 @@ class TestExecutor:
         journal.plan(draft(head), head.timestamp)
 
         async def state() -> ActionState:
-            print(await executor.step())
+            await executor.step()
             return journal.action("a").state
 
         assert await state() is ActionState.BROADCAST

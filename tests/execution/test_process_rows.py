@@ -1,0 +1,548 @@
+"""Rows P1-P20 and P22: what can happen to the process, its journal and its clocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from monitor.core.actions import ActionState
+from monitor.execution.limits import AssetLimits
+from monitor.journal.engine import MIGRATIONS
+from monitor.journal.rows import (
+    JournalBroken,
+    JournalBusy,
+    JournalError,
+    JournalUnfit,
+    LeaseHeld,
+    LeaseLost,
+)
+from monitor.journal.store import Journal
+from monitor.testing.kill_child import POINTS
+from monitor.testing.kill_harness import KillRun, naive_run
+from monitor.testing.model_port import build
+from tests.execution.ports import OddPort
+from tests.execution.rows import row
+from tests.execution.world import ASSET, GUARDIAN, World, rich_limits, run
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run in a forked process; its exit code, or minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raised(work: Callable[[], object]) -> type[BaseException] | None:
+    try:
+        work()
+    except JournalError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.slow
+@row(
+    "P1",
+    "kill -9 at twelve points: one effect per action, none lost, budgets exact, alerts all told",
+    limit="the naive sender is the run without defences",
+)
+def test_killed_everywhere(folder: Path) -> None:
+    """P1-P9, a few kills at each point; scripts/kill_harness does thousands."""
+    tally = KillRun(folder, "rows").run(2 * len(POINTS))
+    assert tally.problems == []
+    assert set(tally.kills) == set(POINTS)
+    assert tally.in_mempool
+    other = folder / "naive"
+    other.mkdir()
+    assert any("times" in problem for problem in naive_run(other, "rows").run(40).problems)
+
+
+def kill_while(folder: Path, point: str, off: str | None) -> World:
+    """A process dies at the point, on its way from a decision to a transaction in a pool that survives it."""
+    probe_world = World(folder, off=off)
+    probe_world.journal.close()
+    sent = folder / "sent"
+
+    def work() -> None:
+        world = World(folder, off=off)
+
+        def reach(name: str) -> None:
+            if name == point:
+                sent.write_bytes(b"\n".join(raw.hex().encode() for raw in raws(world)))
+                die()
+
+        world.journal._probe = reach
+        world.executor._probe = reach
+        world.plan()
+        world.look()
+
+    def raws(world: World) -> list[bytes]:
+        return [one.raw for one in world.chain.pool.values()]
+
+    assert in_child(work) == -signal.SIGKILL
+    world = World(folder, off=off)
+    for line in sent.read_bytes().split():
+        world.chain.send(bytes.fromhex(line.decode()))
+    return world
+
+
+@row(
+    "P5",
+    "killed between signature and save: nothing left the machine, and the same bytes are signed again",
+    "save_before_send",
+)
+def test_killed_before_save(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "before save commit", off)
+    assert world.chain.pool == {}, "bytes had left the machine that the journal does not know"
+    attempt = world.journal.action("a").attempts[0]
+    world.look()
+    (request,) = world.guardian.asked
+    assert (request.nonce, request.max_fee_per_gas_wei) == (attempt.nonce, attempt.max_fee_wei)
+    world.finish()
+    assert (world.effects(), world.audit()) == (1, [])
+    world.close()
+
+
+@row("P7", "killed between send and mark: found by its receipt, not sent as something new", "maybe_sent")
+def test_killed_after_send(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "after send", off)
+    world.chain.mine()
+    world.look()
+    assert world.state() is ActionState.MINED
+    world.finish()
+    assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 0)
+    world.close()
+
+
+@row(
+    "P10",
+    "killed again and again, never living for more than a step: progress all the same",
+    limit="resuming has no switch",
+)
+def test_killed_in_a_loop(folder: Path) -> None:
+    world = World(folder)
+    world.plan()
+    for _ in range(80):
+        world.step()
+        world.restart()
+    assert (world.state(), world.effects(), len(world.guardian.asked)) == (ActionState.FINAL_OK, 1, 1)
+    world.close()
+
+
+@row(
+    "P11",
+    "on shutdown nothing new is armed; what is on its way is looked after; the next start goes on",
+    limit="draining is the caller's word",
+)
+def test_draining(folder: Path) -> None:
+    world = World(folder)
+    world.plan()
+    world.look()
+    world.executor.draining = True
+    world.plan("b", effect=2)
+    world.step(3)
+    assert (world.state("a"), world.state("b")) == (ActionState.MINED, ActionState.PLANNED)
+    world.restart()
+    world.finish()
+    assert (world.effects(1), world.effects(2)) == (1, 1)
+    world.close()
+
+
+@row("P12", "a second process on the same journal is refused", limit="the lock has no switch; P14 covers the epoch")
+def test_two_instances(folder: Path) -> None:
+    world = World(folder)
+
+    def work() -> None:
+        url = f"sqlite:///{folder / 'journal.db'}"
+        os._exit(42 if raised(lambda: Journal(url, now_s=0)) is LeaseHeld else 1)
+
+    assert in_child(work) == 42
+    world.plan()
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+@row("P13", "a copy of the whole machine: the nonce that it used is noticed, signing stops, it is told", "recovery")
+def test_copied_machine(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.finish()
+    world.foreign()  # the copy acts while we are idle
+    world.chain.mine()
+    world.plan("b", effect=2)
+    world.step(5)
+    assert any(hold.scope == f"signer:31337:{GUARDIAN}" for hold in world.journal.holds())
+    assert world.state("b") is ActionState.PLANNED
+    assert any("somebody else signs" in told for told in world.alerts("critical"))
+    world.close()
+
+
+@row("P14", "a process that slept while another took the lease may neither sign nor send", "lease")
+def test_fencing(folder: Path, off: str | None) -> None:
+    world, port = World(folder, off=off, port=OddPort), None
+    port = world.port
+    world.plan()
+    world.look()
+    world.chain.drop_all()
+    sent = len(port.public)
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("UPDATE leases SET epoch = epoch + 1")
+    db.close()
+    error = raised(world.look)
+    assert len(port.public) == sent, "sent without the lease"
+    assert error is LeaseLost
+    world.close()
+
+
+@row(
+    "P15",
+    "the journal is locked: no signature, an error that says so, and on with it afterwards",
+    limit="SQLite's lock has no switch",
+)
+def test_locked(folder: Path) -> None:
+    world = World(folder)
+    world.plan()
+    world.journal.close()
+    world.journal = Journal(f"sqlite:///{folder / 'journal.db'}", now_s=0, busy_ms=10)
+    world.executor._journal = world.journal
+    other = sqlite3.connect(folder / "journal.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert raised(world.look) is JournalBusy
+    assert world.guardian.asked == []
+    other.execute("ROLLBACK")
+    other.close()
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+@row(
+    "P16",
+    "disk full, read-only or failing: nothing is signed, and nothing is tried again before it was opened anew",
+    limit="SQLite's refusal has no switch",
+)
+def test_disk_trouble(folder: Path) -> None:
+    for pragma in ("max_page_count = 1", "query_only = ON"):
+        refused_by_the_disk(folder, pragma)
+    world = World(folder)
+
+    def fail(what: str) -> None:
+        if what == "before arm commit":
+            raise sqlite3.OperationalError("disk I/O error")
+
+    world.journal._probe = fail
+    world.plan()
+    with pytest.raises((JournalError, sqlite3.OperationalError)):
+        world.look()
+    world.restart()
+    assert world.journal.charges() == {}
+    world.finish()
+    assert (world.effects(), world.audit()) == (1, [])
+    world.close()
+
+
+def refused_by_the_disk(folder: Path, pragma: str) -> None:
+    world = World(folder)
+    world.journal._connection.exec_driver_sql(f"PRAGMA {pragma}")
+    world.journal._connection.rollback()
+    big = world.draft(decision="x" * 100_000)
+    assert raised(lambda: world.journal.plan(big, world.now_s)) is JournalBroken, pragma
+    assert raised(world.look) is JournalBroken
+    assert world.guardian.asked == []
+    world.restart()
+    world.close()
+
+
+@row(
+    "P17",
+    "a damaged file, an edited history, another schema: refused at the door, with what to do",
+    limit="opening has no switch",
+)
+def test_damaged(folder: Path) -> None:
+    world = World(folder)
+    world.plan()
+    world.finish()
+    world.close()
+    path = folder / "journal.db"
+    url = f"sqlite:///{path}"
+    whole = path.read_bytes()
+
+    def opens_with(change: Callable[[], object]) -> type[BaseException] | None:
+        path.write_bytes(whole)
+        for tail in ("-wal", "-shm"):
+            (folder / f"journal.db{tail}").unlink(missing_ok=True)
+        change()
+        return raised(lambda: Journal(url, now_s=0).close())
+
+    def sql(statement: str) -> Callable[[], object]:
+        def change() -> None:
+            db = sqlite3.connect(path)
+            db.executescript(statement)
+            db.close()
+
+        return change
+
+    edit = (
+        "DROP TRIGGER records_no_update; UPDATE records SET body = '{}' WHERE seq = (SELECT MAX(seq) - 1 FROM records)"
+    )
+    assert opens_with(lambda: None) is None
+    assert opens_with(lambda: path.write_bytes(b"no database at all" * 100)) is JournalUnfit
+    assert opens_with(lambda: path.write_bytes(flip(whole))) is JournalUnfit
+    assert opens_with(sql(edit)) is JournalUnfit
+    assert opens_with(sql("DROP TRIGGER records_no_delete; DELETE FROM records WHERE seq = 3")) is JournalUnfit
+    assert opens_with(sql("UPDATE meta SET value = '99'")) is JournalUnfit
+    assert opens_with(sql("UPDATE meta SET value = 'x'")) is JournalUnfit
+    assert opens_with(sql("DROP TABLE meta")) is JournalUnfit
+
+
+def flip(whole: bytes) -> bytes:
+    """Every page but the first is overwritten in its header."""
+    damaged = bytearray(whole)
+    for page in range(4096, len(whole), 4096):
+        damaged[page : page + 64] = b"\xff" * 64
+    return bytes(damaged)
+
+
+@row("P18", "an old backup: the chain is ahead of it, so that nothing is signed until a person reconciles", "recovery")
+def test_old_backup(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.finish()
+    world.journal.close()
+    shutil.copy(folder / "journal.db", folder / "backup.db")
+    world.start()
+    world.plan("b", effect=2)
+    world.finish()
+    world.journal.close()
+    world.start("backup.db")
+    world.plan("c", effect=3)
+    world.step(3)
+    assert world.state("c") is ActionState.PLANNED
+    assert len(world.journal.holds()) == 1
+    hold = world.journal.holds()[0]
+    assert "old copy" in hold.reason
+    world.journal.adopt_signer(31337, GUARDIAN, 2, world.now_s)
+    world.journal.release(hold.scope, world.now_s)
+    world.finish()
+    assert (world.state("c"), world.effects(2)) == (ActionState.FINAL_OK, 1)
+    world.close()
+
+
+@row(
+    "P18", "a backup taken in flight: an attempt that it does not know, but that does the same, is adopted", "occupant"
+)
+def test_backup_in_flight(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.look()
+    world.journal.close()
+    shutil.copy(folder / "journal.db", folder / "backup.db")
+    world.start()
+    for _ in range(3):
+        world.chain.mine(lambda _: False)
+    world.look()
+    assert len(world.journal.action("a").attempts) == 2
+    world.chain.mine()
+    world.chain.mine()
+    world.journal.close()
+    world.start("backup.db")
+    world.finish(90)
+    assert world.effects() == 1, "the rescue was done twice"
+    assert world.state() is ActionState.FINAL_OK
+    assert world.journal.holds() != ()
+    world.close()
+
+
+@row("P19", "the journal is gone: a key with a history on chain is not used until a person adopts it", "recovery")
+def test_deleted(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.finish()
+    world.journal.close()
+    (folder / "journal.db").unlink()
+    world.start()
+    world.plan("b", effect=2)
+    world.step(3)
+    assert world.state("b") is ActionState.PLANNED
+    assert any("reconcile it first" in hold.reason for hold in world.journal.holds())
+    world.close()
+
+
+@row(
+    "P20",
+    "a migration killed half way has not happened; an older levmon refuses the newer schema",
+    limit="the transaction has no switch",
+)
+def test_killed_migration(folder: Path) -> None:
+    url = f"sqlite:///{folder / 'journal.db'}"
+
+    def half(db: Connection) -> None:
+        db.execute(text("CREATE TABLE extra (x INTEGER)"))
+        die()
+
+    def full(db: Connection) -> None:
+        db.execute(text("CREATE TABLE extra (x INTEGER)"))
+
+    def fresh_half(db: Connection) -> None:
+        MIGRATIONS[0](db)
+        die()
+
+    assert in_child(lambda: Journal(url, now_s=0, migrations=(fresh_half,)).close()) == -signal.SIGKILL
+    Journal(url, now_s=0).close()
+    assert in_child(lambda: Journal(url, now_s=0, migrations=(*MIGRATIONS, half)).close()) == -signal.SIGKILL
+    Journal(url, now_s=0).close()
+    Journal(url, now_s=0, migrations=(*MIGRATIONS, full)).close()
+    assert raised(lambda: Journal(url, now_s=0)) is JournalUnfit
+
+
+@row("P22", "deadlines follow the chain's clock: a machine clock that jumps changes none", "chain_time")
+def test_clock_jumps(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off, max_head_age_s=10**9)
+    world.plan(valid_until_s=world.now_s + 3600)
+    world.clock.offset_s = 7200
+    world.look()
+    assert world.state() is ActionState.BROADCAST
+    world.clock.offset_s = -50
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+@row("P22", "a head that is far from the machine's clock is no basis for a signature; it is said, not decided", "skew")
+def test_skew(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    for offset in (3600, -3600):
+        world.clock.offset_s = offset
+        report = world.look()
+        assert any("by this machine's clock" in text for text in report.held)
+        assert world.guardian.asked == []
+    world.clock.offset_s = 0
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+@row("S8", "the kill switch: nothing is signed or sent, at once and after a restart, until it is reset", "kill_switch")
+def test_kill_switch(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off, port=OddPort)
+    world.plan()
+    world.kill.throw("stop")
+    world.step(2)
+    world.restart()
+    world.step(2)
+    assert (world.guardian.asked, world.port.public) == ([], [])
+    world.kill.reset()
+    world.look()
+    world.kill.throw("stop")
+    world.chain.drop_all()
+    sent = len(world.port.public)
+    world.step(2)
+    assert len(world.port.public) == sent
+    world.kill.reset()
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+@row("P26", "windows roll over the journal: a restart or midnight gives nothing back", "limits")
+def test_windows(folder: Path, off: str | None) -> None:
+    limits = rich_limits(assets={ASSET: AssetLimits(per_action=5, per_position_day=8, per_key_day=12)})
+    world = World(folder, off=off, limits=limits)
+    for name, effect, amount, expected in (
+        ("a", 1, 6, "per action"),
+        ("b", 1, 5, ""),
+        ("c", 2, 5, ""),
+        ("d", 3, 3, "per key and day: 13 > 12"),
+    ):
+        world.plan(name, effect=effect, amount=amount, position=f"p{effect}{name}", valid_until_s=world.now_s + 1000)
+        world.restart()
+        world.finish()
+        done = world.effects(effect)
+        assert done == (0 if expected else 1), name
+        assert any(expected in text for text in world.alerts())
+    world.chain.mine(timestamp=world.now_s + 24 * 3600)
+    world.plan("e", effect=4, amount=3)
+    world.finish()
+    assert (world.state("e"), world.effects(4)) == (ActionState.FINAL_OK, 1)
+    world.close()
+
+
+@row(
+    "C2", "a block on which something was settled is gone: nothing is signed on this chain any more", "finality_memory"
+)
+def test_reorg_beyond_finality(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.finish()
+    world.chain.finality = 10**6
+    world.chain.reorg(72)
+    world.chain.finality = 0
+    world.plan("b", effect=2)
+    world.step(3)
+    assert any(hold.scope == "chain:31337" for hold in world.journal.holds())
+    assert world.state("b") is ActionState.PLANNED
+    world.close()
+
+
+@row("R10", "the chain id is asked before each signature", "chain_id")
+def test_wrong_chain_before_signing(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off, port=OddPort)
+    world.plan()
+    world.port.served_chain = 5
+    world.look()
+    assert world.guardian.asked == []
+    world.port.served_chain = None
+    world.finish()
+    assert world.effects() == 1
+    world.close()
+
+
+def test_records_are_only_ever_appended(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.plan()
+    world.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    for statement in ("UPDATE records SET body = '{}'", "DELETE FROM records"):
+        with pytest.raises(sqlite3.IntegrityError, match="only ever appended"):
+            db.execute(statement)
+    db.close()
+
+
+def test_one_open_action_per_position_is_a_constraint(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.plan("a")
+    assert world.plan("b") is None
+    world.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        db.execute(
+            "INSERT INTO actions SELECT 'x', position_id, chain_id, signer, state, open, version, intent, intent_hash, "
+            "draft, decision_seq, nonce, mined_hash, mined_number, mined_block, mined_ok, created_s, changed_s, "
+            "retry_of, note FROM actions"
+        )
+    db.close()
+
+
+def test_the_models_port_never_waits() -> None:
+    async def waits() -> bytes:
+        return build.__name__.encode()
+
+    assert run(waits()) == b"build"
