@@ -28,13 +28,23 @@ COMMANDS = {
     "explain": "Each number of a position, with its formula and the call it came from.",
     "whatif": "Health after price moves and time.",
     "verify": "Recompute, and compare with the contract's own numbers.",
+    "plan": "What would bring a position to a health: amounts, costs, and why not otherwise.",
+    "act": "Do the best plan for one position; signs nothing without --broadcast.",
+    "protect": "Watch, decide and rescue, block by block; dry unless armed.",
+    "approve": "Let a market take a bounded amount of the purse's tokens.",
+    "history": "Decisions, actions and transactions, from the journal.",
+    "keys": "What the signer holds: nonces, balances, limits; set it up.",
+    "signer": "Run the process that holds the keys.",
+    "kill": "Stop all signing and sending at once.",
+    "resume": "Allow it again.",
     "doctor": "Check configuration, endpoints and markets; say how to mend them.",
     "protocols": "Which protocols, rule versions and markets levmon knows.",
     "config": "Write, show or check levmon.toml.",
 }
 
 EPILOG = """\
-Exit codes: 1 some position is warn or worse; else 3 some is unknown; else 0. 2 usage or configuration; 70 a bug.
+Exit codes: 1 some position is warn or worse; else 3 some is unknown; else 0. 2 usage or configuration; 4 refused
+or failed to act; 70 a bug.
 
 Tab completion: eval "$(_LEVMON_COMPLETE=bash_source levmon)"  (or zsh_source, fish_source)
 """
@@ -82,7 +92,7 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def app() -> None:
-    """Exact health of leveraged positions on EVM chains: how far each is from liquidation, to the last wei."""
+    """Exact health of leveraged positions on EVM chains, and rescues that are bounded and sent once."""
 
 
 def main() -> None:

@@ -1,0 +1,105 @@
+"""A signer.toml that allows exactly what levmon.toml protects: owners, contracts with their kinds, assets with limits.
+
+A proposal for a person to read. What the signer then signs is bounded by its own file, whoever edits levmon.toml later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from monitor.core.actions import Step
+from monitor.core.types import Address
+from monitor.execution.limits import AssetLimits
+from monitor.pipeline.guardians import GWEI, Guardian
+
+MAX_GAS = 1_000_000
+MAX_TIP_WEI = 50 * GWEI
+
+
+@dataclass(slots=True)
+class ChainRules:
+    """What one chain's table is to allow."""
+
+    chain_id: int
+    owners: dict[Address, None] = field(default_factory=dict)
+    contracts: dict[Address, set[str]] = field(default_factory=dict)
+    assets: dict[Address, AssetLimits] = field(default_factory=dict)
+    symbols: dict[Address, str] = field(default_factory=dict)
+
+    def add(self, steps: Iterable[Step], limits: Mapping[Address, AssetLimits], kinds: Iterable[str]) -> None:
+        """Allow these steps as far as they have limits and are of these kinds."""
+        allowed = set(kinds)
+        for step in steps:
+            if step.asset not in limits or step.intent.kind not in allowed:
+                continue
+            self.owners[step.intent.owner] = None
+            self.contracts.setdefault(step.intent.to, set()).add(step.intent.kind)
+            self.assets[step.asset] = limits[step.asset]
+            self.symbols[step.asset] = step.symbol
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where the key is: `name` of signer.toml's key table and its value, e.g. ("account", "keeper")."""
+
+    name: str
+    value: str | bool
+    password_file: str = ""
+
+
+def signer_toml(guardian: Guardian, key: KeySource, chains: Iterable[ChainRules]) -> str:
+    """The text of the file, to be read by a person before it is used."""
+    config = guardian.config
+    lines = [
+        "# What the signer may sign. Written by `levmon keys init` from levmon.toml: read it before you use it.",
+        "# Amounts are in the asset's smallest unit, fees in wei. Changes need a restart of `levmon signer`.",
+        f"socket = {_text(config.signer)}",
+        'database = "sign.db"',
+        f"kill_file = {_text(config.kill_file)}",
+        "",
+        "[keys.guardian]",
+        f"{key.name} = {'true' if key.value is True else _text(str(key.value))}",
+        *([f"password_file = {_text(key.password_file)}"] if key.password_file else []),
+        f"address = {_text(guardian.address)}",
+    ]
+    for chain in chains:
+        lines += ["", *_chain(guardian, chain)]
+    return "\n".join(lines) + "\n"
+
+
+def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
+    table = f"chains.chain{chain.chain_id}"
+    fee = guardian.max_fee_wei
+    yield f"[{table}]"
+    yield f"chain_id = {chain.chain_id}"
+    yield f"owners = [{', '.join(map(_text, chain.owners))}]"
+    yield f"max_gas = {MAX_GAS}"
+    # a cancel must be able to outbid the dearest attempt by an eighth
+    yield f"max_fee_per_gas_wei = {fee + fee // 8 + 1}"
+    yield f"max_priority_fee_per_gas_wei = {min(fee, MAX_TIP_WEI)}"
+    yield f"max_cost_wei = {MAX_GAS * fee}"
+    yield f"max_cost_per_day_wei = {guardian.gas_per_day_wei}"
+    for address, kinds in chain.contracts.items():
+        yield ""
+        yield f"[[{table}.contracts]]"
+        yield f"address = {_text(address)}"
+        yield f"kinds = [{', '.join(map(_text, sorted(kinds)))}]"
+    for address, limits in chain.assets.items():
+        yield ""
+        yield f"[[{table}.assets]]  # {_comment(chain.symbols[address])}"
+        yield f"address = {_text(address)}"
+        yield f"per_action = {limits.per_action}"
+        yield f"per_day = {limits.per_key_day}"
+        yield f"max_allowance = {limits.per_key_day}"
+
+
+def _text(value: str) -> str:
+    import json
+
+    return json.dumps(value)  # TOML's basic strings are JSON's, for all that may stand here
+
+
+def _comment(symbol: str) -> str:
+    """A token chooses its symbol itself."""
+    return "".join(char for char in symbol[:32] if char.isascii() and char.isprintable())
