@@ -149,6 +149,7 @@ async def send(
     await require_signer(found.guardian)
     with open_acting(session, found) as acting:
         acting.allow(plans.options(found.seen, found.report, found.guardian, 1).limits)
+        await acting.step()  # what an earlier run left is settled first
         standing = None
         async for standing in carry(acting, draft, until=Until(until), within_s=within_s, poll_s=poll_s):
             click.echo(_json("levmon.action/1", **standing_dict(standing)) if as_json else standing_line(standing))

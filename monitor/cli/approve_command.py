@@ -109,7 +109,9 @@ def _intent(found: Prospect, asset: str, amount: Fraction | None) -> tuple[Inten
     wanted = limits.per_key_day if amount is None else int(amount * 10**step.decimals)
     if not 0 < wanted <= limits.per_key_day:
         raise ConfigError("more than the limits let the key move in a day, or nothing", hint="lower --amount")
-    return replace(step.remedy, args={**step.remedy.args, "amount": wanted}), step
+    # under an id of its own, so that a rescue of the position need not wait until the approval is final
+    place = f"eip155:{step.intent.chain_id}/allowance/{step.asset}/{step.intent.owner}"
+    return replace(step.remedy, position_id=place, args={**step.remedy.args, "amount": wanted}), step
 
 
 def _told(as_json: bool, found: Prospect, step: Step, intent: Intent | None, text: str) -> str:

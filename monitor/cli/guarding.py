@@ -216,14 +216,11 @@ def plan_lines(plan: Plan, number: int, columns: int | None) -> Iterator[str]:
     """One plan: what, how much, to which health, for what, and why."""
     from monitor.cli import table
     from monitor.core.text import clean
-    from monitor.core.units import format_units
     from monitor.policy.planner import shown
 
     amount = f"{table.exact(plan.amount, plan.decimals)} {clean(plan.symbol, 20)}"
     yield click.style(f"{number}. {_verb(plan.intent.kind)} {amount}", bold=True)
     yield f"   health {shown(plan.before)} -> {shown(plan.expected)}"
-    gas, fee = plan.limits.gas, format_units(plan.limits.max_fee_per_gas_wei, 9)
-    yield f"   costs at most {format_units(plan.limits.max_cost_wei, 18)} coin ({gas} gas at {fee} gwei)"
     yield from wrapped(f"   {clean(plan.why, 600)}", columns)
 
 
@@ -246,8 +243,10 @@ def decoded(reason: str, intent: Intent) -> str:
     from monitor.chain import abi
     from monitor.core.registry import protocol as protocol_named
     from monitor.core.text import clean
-    from monitor.pipeline.acting import market_of
+    from monitor.pipeline.acting import APPROVE, market_of
 
+    if intent.kind == APPROVE:
+        return clean(reason, 200)  # a token's own words: every token has others
     ref, _ = market_of(intent.position_id)
     protocol = protocol_named(ref.protocol)
     template = next((one for one in protocol.templates if one.kind == intent.kind), None)

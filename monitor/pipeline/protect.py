@@ -1,0 +1,268 @@
+"""The loop that protects: head, snapshot with purse, rules, decision, plan, journal, one step of the executor.
+
+Watching never waits for acting: whatever stands in the way of acting (no journal, no signer, a kill switch, a lost
+chain) is told, and the next block is looked at all the same. Start-up is recovery: actions that an earlier run left
+open are stepped first, and count as running for the rules. One guard per chain; the journal is shared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.rpc_chain import RpcChain
+from monitor.core.actions import ActionState, Plan
+from monitor.core.errors import LevmonError
+from monitor.core.types import BlockRef
+from monitor.execution.executor import StepReport
+from monitor.execution.port import Passed, Simulated
+from monitor.execution.simulate import simulate
+from monitor.journal.rows import IN_FLIGHT, Action
+from monitor.pipeline.acting import APPROVE, Acting, ExecutionView, builder, draft_of, health_wad
+from monitor.pipeline.guardians import Guardian, Protection
+from monitor.pipeline.plans import Outlook, best, options, plan_for
+from monitor.policy.planner import Proposal
+from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Watch, observe, settle
+from monitor.report import Report, Subject
+from monitor.signer.templates import builtin
+
+OUTCOMES = {
+    ActionState.FINAL_OK: Outcome.DONE,
+    ActionState.CLOSED_NOOP: Outcome.DECLINED,
+    ActionState.FINAL_CANCELLED: Outcome.FAILED,
+    ActionState.FINAL_REVERTED: Outcome.FAILED,
+    ActionState.CLOSED_REJECTED: Outcome.FAILED,
+    ActionState.CLOSED_EXPIRED: Outcome.FAILED,
+    ActionState.FOREIGN_NONCE: Outcome.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A rule wants an action: what came of it. `plan` None: nothing is possible, `proposal` says why."""
+
+    subject: Subject
+    decision: Decision
+    proposal: Proposal
+    plan: Plan | None
+    simulated: Simulated | None = None
+    action: Action | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An action is not where it was, or something else is said of it."""
+
+    action: Action
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why nothing is signed, or "" once that is over."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The purse may not be used for something: an allowance is missing, told before it is needed."""
+
+    subject: Subject
+    symbols: tuple[str, ...]
+
+
+Event = LevelChange | Decided | Moved | Held | Missing
+
+
+@dataclass(slots=True)
+class Guard:
+    """One chain's positions under protection. `acting` None: dry, so decisions are simulated and nothing else."""
+
+    guardian: Guardian
+    protections: Mapping[str, Protection]
+    """by position id"""
+    chain: RpcChain
+    acting: Acting | None
+    clock: Clock = SYSTEM
+    watches: dict[str, Watch] = field(default_factory=dict)
+    draining: bool = False
+    _told: dict[str, tuple[ActionState, str]] = field(default_factory=dict)
+    _held: str = ""
+    _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _health: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for position_id, protection in self.protections.items():
+            self.watches[position_id] = Watch(position_id, protection.rule)
+        if self.acting is not None:
+            self._recover(self.acting)
+
+    def _recover(self, acting: Acting) -> None:
+        """What the journal has open is running; what it closed last still counts for the rest after it."""
+        for action in acting.journal.actions():
+            watch = self.watches.get(action.position_id)
+            if watch is None or action.draft.intent.kind == APPROVE:
+                continue
+            decision = json.loads(action.draft.decision)
+            running = replace(watch, running=decision.get("rule_version", 0), running_aim=Aim.RAISE)
+            self.watches[action.position_id] = running
+            if not action.open:
+                outcome = OUTCOMES.get(action.state, Outcome.FAILED)
+                self.watches[action.position_id] = settle(running, outcome, action.changed_s)
+
+    # -- one head ------------------------------------------------------------------------------------------------------
+
+    async def look(self, seen: Outlook) -> list[Event]:
+        """Take in a snapshot: rules, decisions, then one step of what is open. Never raises LevmonError."""
+        events: list[Event] = []
+        for report in seen.snapshot.reports:
+            watch = self.watches.get(report.id)
+            if watch is None or report.health is None or report.block is None or report.position is None:
+                continue
+            self._health[report.id] = health_wad(report.health)
+            before = watch
+            watch, change, decision = observe(watch, Observation(report.block, report.health, report.position.prices))
+            self.watches[report.id] = watch
+            if change is not None:
+                events.append(change)
+            events += self._check_allowances(seen, report)
+            if decision is not None:
+                decided = await self._decide(seen, report, decision)
+                if decided.action is None:
+                    self.watches[report.id] = self._undone(before, watch, decided, report.block)
+                events.append(decided)
+        return [*events, *await self.step()]
+
+    def _undone(self, before: Watch, watch: Watch, decided: Decided, block: BlockRef) -> Watch:
+        """No action came of it. Dry, it counts as declined; else it is tried again after the rule's rest."""
+        if self.acting is None and decided.plan is not None:
+            return settle(watch, Outcome.DECLINED, block.timestamp)
+        rest = replace(before, seen=watch.seen, level=watch.level, streak=watch.streak)
+        return replace(rest, ready_at_s=max(rest.ready_at_s, block.timestamp + watch.rule.retry_s), last_failed=True)
+
+    def _check_allowances(self, seen: Outlook, report: Report) -> list[Event]:
+        """Steps that only an allowance stands in the way of, where that has changed."""
+        protection = self.protections[report.id]
+        kinds = protection.kinds(report.subject.ref.protocol)
+        wanted = {name.lower() for name in protection.assets}
+        steps = [
+            step
+            for step in options(seen, report, self.guardian, 1).steps
+            if step.remedy is not None
+            and step.refused
+            and step.intent.kind in kinds
+            and (not wanted or wanted & {step.asset.lower(), step.symbol.lower()})
+        ]
+        symbols = tuple(dict.fromkeys(step.symbol for step in steps))
+        if symbols == self._missing.get(report.id, ()):
+            return []
+        self._missing[report.id] = symbols
+        return [Missing(report.subject, symbols)] if symbols else []
+
+    async def _decide(self, seen: Outlook, report: Report, decision: Decision) -> Decided:
+        protection = self.protections[report.id]
+        if decision.target is None:
+            return Decided(report.subject, decision, Proposal(), None, said="closing a position is not possible yet")
+        if self.draining:
+            return Decided(report.subject, decision, Proposal(), None, said="levmon is shutting down")
+        choice = options(seen, report, self.guardian, 1)
+        rest: dict[str, int] = {}
+        try:
+            if self.acting is not None:
+                self.acting.allow(choice.limits)
+                rest = self.acting.left(report.id, choice.limits, decision.block.timestamp)
+            proposal = plan_for(seen, report, self.guardian, protection, decision.target, left=rest, clock=self.clock)
+            plan = best(proposal)
+            if plan is None:
+                return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
+            return await self._carry_out(report, decision, decision.target, proposal, plan)
+        except LevmonError as error:
+            return Decided(report.subject, decision, Proposal(), None, said=error.message)
+
+    async def _carry_out(
+        self, report: Report, decision: Decision, target: Fraction, proposal: Proposal, plan: Plan
+    ) -> Decided:
+        """Simulated where dry; else journaled, to be armed, simulated and signed by the next step."""
+        draft = draft_of(
+            plan,
+            self.guardian,
+            target,
+            cause=decision.cause,
+            rule=decision.rule,
+            version=decision.version,
+        )
+        if self.acting is None:
+            call = builder(builtin())(plan.intent)
+            view = ExecutionView(self.chain)
+            simulated = await simulate(view, self.guardian.address, call, plan.limits.gas, plan.block)
+            said = "dry" if isinstance(simulated, Passed) else "dry, and it would not succeed"
+            return Decided(report.subject, decision, proposal, plan, simulated, said=said)
+        action = self.acting.plan(draft)
+        said = "decided" if action is not None else "an action of this position is open already"
+        return Decided(report.subject, decision, proposal, plan, action=action, said=said)
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    async def step(self) -> list[Event]:
+        """One step of every open action; what changed since the last. Never raises LevmonError."""
+        if self.acting is None:
+            return []
+        self.acting.executor.draining = self.draining
+        try:
+            report = await self.acting.step(self._health)
+            return [*self._note_held("; ".join(report.held)), *self._note_moves(self.acting, report)]
+        except LevmonError as error:
+            return self._note_held(error.message)
+
+    def _note_held(self, why: str) -> list[Event]:
+        why = why or (self.acting.kill.thrown if self.acting is not None else "")
+        if why == self._held:
+            return []
+        self._held = why
+        return [Held(why)]
+
+    def check_kill_switch(self) -> list[Event]:
+        """Whether the switch was thrown or reset since the last look; costs one stat."""
+        if self.acting is None:
+            return []
+        thrown = self.acting.kill.thrown
+        if bool(thrown) == bool(self._held):
+            return []
+        return self._note_held(thrown)
+
+    def _note_moves(self, acting: Acting, report: StepReport) -> list[Event]:
+        moved: list[Event] = []
+        for action_id, state, why in report.actions:
+            if self._told.get(action_id) == (state, why):
+                continue
+            self._told[action_id] = (state, why)
+            action = acting.journal.action(action_id)
+            moved.append(Moved(action, why))
+            self._settle(action)
+        return moved
+
+    def _settle(self, action: Action) -> None:
+        watch = self.watches.get(action.position_id)
+        if watch is not None and not action.open and action.draft.intent.kind != APPROVE:
+            outcome = OUTCOMES.get(action.state, Outcome.FAILED)
+            self.watches[action.position_id] = settle(watch, outcome, action.changed_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is open that a step may carry on."""
+        return self.acting is not None and bool(self.acting.journal.actions(only_open=True))
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a signature was asked for and its transaction is not known to be out."""
+        if self.acting is None:
+            return False
+        return any(
+            action.state in IN_FLIGHT and action.state is not ActionState.BROADCAST and action.attempts
+            for action in self.acting.journal.actions(only_open=True)
+        )
