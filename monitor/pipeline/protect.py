@@ -34,8 +34,6 @@ OUTCOMES = {
     ActionState.CLOSED_NOOP: Outcome.DECLINED,
     ActionState.FINAL_CANCELLED: Outcome.FAILED,
     ActionState.FINAL_REVERTED: Outcome.FAILED,
-    ActionState.CLOSED_REJECTED: Outcome.FAILED,
-    ActionState.CLOSED_EXPIRED: Outcome.FAILED,
     ActionState.FOREIGN_NONCE: Outcome.FAILED,
 }
 
@@ -111,9 +109,7 @@ class Guard:
             decision = json.loads(action.draft.decision)
             running = replace(watch, running=decision.get("rule_version", 0), running_aim=Aim.RAISE)
             self.watches[action.position_id] = running
-            if not action.open:
-                outcome = OUTCOMES.get(action.state, Outcome.FAILED)
-                self.watches[action.position_id] = settle(running, outcome, action.changed_s)
+            self.watches[action.position_id] = settled(running, action)
 
     # -- one head ------------------------------------------------------------------------------------------------------
 
@@ -142,8 +138,7 @@ class Guard:
         """No action came of it. Dry, it counts as declined; else it is tried again after the rule's rest."""
         if self.acting is None and decided.plan is not None:
             return settle(watch, Outcome.DECLINED, block.timestamp)
-        rest = replace(before, seen=watch.seen, level=watch.level, streak=watch.streak)
-        return replace(rest, ready_at_s=max(rest.ready_at_s, block.timestamp + watch.rule.retry_s), last_failed=True)
+        return rested(replace(before, seen=watch.seen, level=watch.level, streak=watch.streak), block.timestamp)
 
     def _check_allowances(self, seen: Outlook, report: Report) -> list[Event]:
         """Steps that only an allowance stands in the way of, where that has changed."""
@@ -248,9 +243,8 @@ class Guard:
 
     def _settle(self, action: Action) -> None:
         watch = self.watches.get(action.position_id)
-        if watch is not None and not action.open and action.draft.intent.kind != APPROVE:
-            outcome = OUTCOMES.get(action.state, Outcome.FAILED)
-            self.watches[action.position_id] = settle(watch, outcome, action.changed_s)
+        if watch is not None and action.draft.intent.kind != APPROVE:
+            self.watches[action.position_id] = settled(watch, action)
 
     @property
     def busy(self) -> bool:
@@ -266,3 +260,21 @@ class Guard:
             action.state in IN_FLIGHT and action.state is not ActionState.BROADCAST and action.attempts
             for action in self.acting.journal.actions(only_open=True)
         )
+
+
+def settled(watch: Watch, action: Action) -> Watch:
+    """The watch after its action, if that has ended. One for which nothing was ever signed is no failure of the plan:
+
+    a kill switch, a silent signer or a limit stood in its way, and may not tomorrow.
+    """
+    if action.open:
+        return watch
+    unsent = {ActionState.CLOSED_EXPIRED, ActionState.CLOSED_REJECTED}
+    if action.state in unsent and not action.attempts:
+        return rested(replace(watch, running=None, running_aim=None), action.changed_s)
+    return settle(watch, OUTCOMES.get(action.state, Outcome.FAILED), action.changed_s)
+
+
+def rested(watch: Watch, at_s: int) -> Watch:
+    """Tried again after the rule's rest, which nothing cuts short."""
+    return replace(watch, ready_at_s=max(watch.ready_at_s, at_s + watch.rule.retry_s), patient=True)

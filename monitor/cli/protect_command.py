@@ -1,0 +1,308 @@
+"""`levmon protect`: the daemon. Watches, decides, and with --broadcast and an armed guardian rescues.
+
+One task per chain looks at its heads; a tick in between carries open actions on and looks at the kill switch. SIGTERM
+drains: nothing new is armed, and what was signed is sent, before it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor.cli.options import json_option, source_options
+from monitor.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monitor.chain.heads import Head, Trouble
+    from monitor.cli.session import Open, Session
+    from monitor.cli.sinks import Sink
+    from monitor.core.types import BlockRef
+    from monitor.pipeline.acting import Acting
+    from monitor.pipeline.guardians import Guardian, Protection
+    from monitor.pipeline.protect import Decided, Event, Guard
+    from monitor.report import Subject
+
+TICK_S = 0.5
+DRAIN_S = 20.0
+
+
+@click.command("protect")
+@click.option("--broadcast", is_flag=True, help="Sign and send, if [guardian] says armed = true.")
+@click.option("--count", type=click.IntRange(1), help="Stop after so many blocks.  [default: go on until SIGTERM]")
+@click.option(
+    "--heartbeat", type=click.FloatRange(0), default=60, show_default=True, help="Say so often that all is well."
+)
+@click.option(
+    "--poll", type=click.FloatRange(0.05), help="Seconds between questions for a new block. [default: by chain]"
+)
+@source_options
+@json_option
+def command(
+    broadcast: bool, count: int | None, heartbeat: float, poll: float | None, as_json: bool, **source: Any
+) -> int:
+    """Watch, decide and rescue, block by block, until SIGTERM or Ctrl-C.
+
+    Dry without --broadcast: every decision is planned, simulated and shown, and nothing is signed. With it, and with
+    armed = true in [guardian], the plan is journaled, signed by `levmon signer`, sent, and followed to finality.
+
+    Starting is recovering: whatever an earlier run left half done is carried on first.
+    """
+    from monitor.cli.targets import Wanted
+
+    return asyncio.run(_protect(Wanted(**source, every_market=True), broadcast, count, heartbeat, poll, as_json))
+
+
+async def _protect(
+    wanted: Any, broadcast: bool, count: int | None, heartbeat_s: float, poll_s: float | None, as_json: bool
+) -> int:
+    from monitor.cli.guarding import guardian_for
+    from monitor.cli.protecting import protected_subjects
+    from monitor.cli.session import opened
+    from monitor.cli.sinks import JsonLines, Lines
+    from monitor.pipeline.guardians import protections
+    from monitor.pipeline.protect import Guard
+    from monitor.policy.levels import exit_code
+
+    async with opened(wanted) as session:
+        guardian = guardian_for(session.targets, None)
+        config = session.targets.config
+        rules = protections(config) if config is not None else ()
+        if broadcast and not guardian.config.armed:
+            raise ConfigError(
+                "the guardian is not armed", hint="write armed = true into [guardian], or drop --broadcast"
+            )
+        sink = Events(as_json, JsonLines() if as_json else Lines(heartbeat_s))
+        with ExitStack() as stack:
+            rounds: list[Round] = []
+            journal = None
+            for chain in session.chains:
+                subjects = protected_subjects(chain, session.targets, rules)
+                if not subjects:
+                    continue
+                acting = None
+                if broadcast:
+                    acting = stack.enter_context(_acting(session, guardian, chain, journal))
+                    journal = acting.journal
+                by_id = {subject.id: protection for subject, protection in subjects.items()}
+                rounds.append(Round(chain, subjects, Guard(guardian, by_id, chain.chain, acting), count, poll_s))
+            if not rounds:
+                raise ConfigError("no position is protected", hint="add [[protect]] to levmon.toml")
+            sink.begin([(one.chain, len(one.subjects)) for one in rounds], guardian, broadcast)
+            await _run(session, guardian, rounds, sink)
+        return exit_code(sink.lines.levels())
+
+
+def _acting(session: Session, guardian: Guardian, chain: Open, journal: Any) -> Acting:
+    from monitor.cli.guarding import finality_of
+    from monitor.pipeline.acting import Acting
+
+    return Acting(
+        guardian,
+        chain.chain,
+        session.memory,
+        finality=finality_of(session, chain),
+        max_head_age_s=chain.depth.max_age_s,
+        journal=journal,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One chain and its guard. `count`: after how many blocks to stop, if ever."""
+
+    chain: Open
+    subjects: Mapping[Subject, Protection]
+    guard: Guard
+    count: int | None
+    poll_s: float | None
+
+
+async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: Events) -> None:
+    """Every chain until SIGTERM, or one of them has shown `count` blocks; then drain."""
+    from monitor.cli.watch_command import _until_sigterm
+
+    async with _until_sigterm() as stop:
+        tasks = [asyncio.create_task(_follow(session, guardian, one, sink, stop)) for one in rounds]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            for task in done:
+                task.result()
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _follow(session: Session, guardian: Guardian, one: Round, sink: Events, stop: asyncio.Event) -> None:
+    """One chain: heads as they come, and between them a tick for what is open."""
+    from monitor.chain.heads import Trouble
+    from monitor.pipeline.plans import outlook
+    from monitor.pipeline.snapshot import failed
+    from monitor.pipeline.watch import Tick
+
+    chain, guard, subjects = one.chain, one.guard, list(one.subjects)
+    seen = 0
+    last: BlockRef | None = None
+    sink.tell(chain, await guard.step(), last)  # recovery comes before the first look
+    async with _newest(chain, one.poll_s) as newest:
+        while not stop.is_set():
+            event = await _next(newest)
+            if event is None:
+                events = guard.check_kill_switch()
+                if guard.busy:
+                    events += await guard.step()
+                sink.tell(chain, events, last)
+                continue
+            if isinstance(event, Trouble):
+                sink.show(chain, Tick(failed(subjects, event.error, last), trouble=event.error))
+                continue
+            look = await outlook(
+                chain.chain, subjects, guardian.address, session.memory, "latest", chain.depth, first=event.block
+            )
+            last = look.snapshot.block or event.block
+            sink.show(chain, Tick(look.snapshot, event.skipped, event.reorg))
+            sink.tell(chain, await guard.look(look), last)
+            seen += 1
+            if one.count is not None and seen >= one.count:
+                return
+    await _drain(chain, guard, sink, last)
+
+
+async def _next(newest: asyncio.Queue[Head | Trouble]) -> Head | Trouble | None:
+    """The newest head; None when there was none for a tick."""
+    try:
+        async with asyncio.timeout(TICK_S):
+            return await newest.get()
+    except TimeoutError:
+        return None
+
+
+@asynccontextmanager
+async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[asyncio.Queue[Head | Trouble]]:
+    """A queue of one: a head that nobody has taken yet is replaced by the next, and counts as skipped there."""
+    from dataclasses import replace
+
+    from monitor.chain.heads import Head
+
+    queue: asyncio.Queue[Head | Trouble] = asyncio.Queue(maxsize=1)
+
+    async def fill() -> None:
+        async for event in chain.heads(poll_s).events():
+            fresh: Head | Trouble = event
+            if queue.full():
+                old = queue.get_nowait()
+                if isinstance(old, Head) and isinstance(event, Head):
+                    reorg = event.reorg or old.reorg
+                    fresh = replace(event, skipped=event.skipped + old.skipped + 1, reorg=reorg)
+            queue.put_nowait(fresh)
+
+    task = asyncio.create_task(fill())
+    try:
+        yield queue
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _drain(chain: Open, guard: Guard, sink: Events, last: BlockRef | None) -> None:
+    """Nothing new is armed; what may have been signed is sent, or left for the next start after a while."""
+    guard.draining = True
+    end = asyncio.get_running_loop().time() + DRAIN_S
+    while guard.in_flight and asyncio.get_running_loop().time() < end:
+        sink.tell(chain, await guard.step(), last)
+        await asyncio.sleep(TICK_S)
+
+
+class Events:
+    """Prints what happens: lines for people, objects of schema `levmon.event/1` for programs."""
+
+    def __init__(self, as_json: bool, lines: Sink) -> None:
+        self._json, self.lines = as_json, lines
+
+    def begin(self, chains: list[tuple[Open, int]], guardian: Guardian, broadcast: bool) -> None:
+        """What is protected, by whom, and whether anything will be sent."""
+        mode = "armed: rescues are signed and sent" if broadcast else "dry: nothing is signed (--broadcast arms it)"
+        for chain, count in chains:
+            text = f"{chain.name}: {count} positions protected from {guardian.address}; {mode}"
+            self._say(chain, None, "started", text, {"positions": count, "armed": broadcast})
+
+    def show(self, chain: Open, tick: Any) -> None:
+        """Health, as `levmon watch` shows it."""
+        self.lines.show(chain.name, tick)
+        if self._json and tick.trouble is not None:
+            self._say(chain, tick.snapshot.block, "trouble", tick.trouble.message, {})
+
+    def tell(self, chain: Open, events: list[Event], block: BlockRef | None) -> None:
+        """Decisions and what became of them."""
+        for event in events:
+            for kind, text, fields in described(event):
+                self._say(chain, block, kind, text, fields)
+
+    def _say(self, chain: Open, block: BlockRef | None, kind: str, text: str, fields: dict[str, Any]) -> None:
+        if self._json:
+            number = None if block is None else str(block.number)
+            told = {"schema": "levmon.event/1", "chain": chain.name, "block": number, "kind": kind, **fields}
+            click.echo(json.dumps({**told, "text": click.unstyle(text)}, separators=(",", ":")))
+        else:
+            from monitor.cli import screen
+
+            screen.echo([f"{chain.name} {block.number if block else '-'}  {text}"])
+
+
+def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(kind, line, fields) of an event."""
+    from monitor.cli.act_command import standing_dict, standing_line
+    from monitor.core.text import clean
+    from monitor.pipeline.carry import Standing
+    from monitor.pipeline.protect import Decided, Held, Missing, Moved
+    from monitor.policy.rules import LevelChange
+
+    match event:
+        case Decided():
+            yield from _decided(event)
+        case Moved(action, why):
+            standing = Standing(action, why)
+            yield "action", f"action {action.id}  {standing_line(standing)}", standing_dict(standing)
+        case Held(why):
+            text = f"acting is held: {clean(why, 400)}" if why else "acting goes on"
+            yield "held", click.style(text, fg="magenta", bold=True), {"why": clean(why, 400)}
+        case Missing(subject, symbols):
+            names = ", ".join(clean(symbol, 20) for symbol in symbols)
+            text = f"{subject.market}/{subject.owner}: no allowance for {names}; see levmon approve"
+            yield "allowance", text, {"position": subject.id, "symbols": [clean(one, 20) for one in symbols]}
+        case LevelChange():
+            return  # the table's lines tell those
+
+
+def _decided(event: Decided) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    from monitor.cli.guarding import plan_dict, refusal_dict, simulation_text
+    from monitor.core.text import clean
+
+    who, decision, plan = f"{event.subject.market}/{event.subject.owner}", event.decision, event.plan
+    fields: dict[str, Any] = {
+        "position": decision.position_id,
+        "rule": decision.rule,
+        "cause": decision.cause,
+        "plan": None if plan is None else plan_dict(plan),
+        "refused": [refusal_dict(refusal) for refusal in event.proposal.refused],
+        "said": clean(event.said, 400),
+        "action": None if event.action is None else event.action.id,
+    }
+    text = (
+        f"{who}: {clean(decision.cause, 200)}; {clean(plan.why, 400) if plan else f'no plan: {clean(event.said, 400)}'}"
+    )
+    if plan is None:
+        text += "".join(f"\n    {clean(str(refusal), 300)}" for refusal in event.proposal.refused)
+    elif event.simulated is not None:
+        passes, said = simulation_text(event.simulated, plan.intent)
+        fields |= {"simulation": said, "passes": passes}
+        text += f"\n    dry: simulated, {said}; nothing is signed"
+    yield "decision", click.style(text, bold=True), fields
