@@ -63,7 +63,7 @@ class NoLongerNeeded:
 class Recheck(Protocol):
     """Looks at the position once more, at the newest block, before a signature. May raise: ChainError."""
 
-    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | None: ...
+    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Tally:
     reorgs: Counter[int] = field(default_factory=Counter)
     wipes: int = 0
     spikes: int = 0
-    lost: int = 0
+    sends: int = 0
     rescues: int = 0
     transactions: int = 0
     alerts: int = 0
@@ -71,7 +71,7 @@ class Tally:
         """Count another run's in."""
         for name in ("kills", "deaths", "reorgs"):
             getattr(self, name).update(getattr(other, name))
-        for name in ("in_mempool", "lives", "wipes", "spikes", "lost", "rescues", "transactions", "alerts", "blocks"):
+        for name in ("in_mempool", "lives", "wipes", "spikes", "sends", "rescues", "transactions", "alerts", "blocks"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.problems += other.problems
 
@@ -167,7 +167,11 @@ class KillRun:
                 self.tally.problems.append(f"seed {self.seed}: {args[0]}")
                 return None
             case _:
-                return run_now(getattr(self.port, what)(*args))
+                return self._call(what, args)
+
+    def _call(self, what: str, args: tuple[Any, ...]) -> Any:
+        """What the chain answers. May raise: ChainError."""
+        return run_now(getattr(self.port, what)(*args))
 
     def _happens(self, probability: float) -> bool:
         return not self._calm and self._rng.random() < probability
@@ -239,14 +243,18 @@ class KillRun:
     def _settle(self) -> None:
         """Faults stop; whoever still needs a rescue gets it; then the audit."""
         self._calm = True
-        self.port.faults = Faults()
-        self.chain.base_fee_wei = 10**9
+        self._peace()
         for _ in range(20):
             self._live(Life("never", 1, 40))
             if self.tally.problems or all(map(self._count, self._open)):
                 break
         self._live(Life("never", 1, 60))
         self.tally.problems += [f"seed {self.seed}: {line}" for line in self._audit()]
+
+    def _peace(self) -> None:
+        self.tally.sends = len(self.port.sent)
+        self.port.faults = Faults()
+        self.chain.base_fee_wei = 10**9
 
     def _audit(self) -> list[str]:
         """From the chain: what was wanted, once each. From the journal: only whether it agrees."""
@@ -259,7 +267,6 @@ class KillRun:
         self.tally.rescues += sum(1 for one in wanted if self._count(one))
         self.tally.transactions += len(included)
         self.tally.blocks += self.chain.head.number
-        self.tally.lost += sum(1 for _ in self.port.sent)
         if (self.folder / "journal.db").exists():
             found += self._audit_journal()
         return found

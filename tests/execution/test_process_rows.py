@@ -24,6 +24,7 @@ from monitor.journal.rows import (
     LeaseLost,
 )
 from monitor.journal.store import Journal
+from monitor.testing.kill_anvil import anvil_run
 from monitor.testing.kill_child import POINTS
 from monitor.testing.kill_harness import KillRun, naive_run
 from monitor.testing.model_port import build
@@ -71,6 +72,15 @@ def test_killed_everywhere(folder: Path) -> None:
     other = folder / "naive"
     other.mkdir()
     assert any("times" in problem for problem in naive_run(other, "rows").run(40).problems)
+
+
+@pytest.mark.slow
+@pytest.mark.anvil
+def test_killed_on_a_real_node(tmp_path: Path) -> None:
+    """The same on anvil, once at each point; scripts/kill_harness --anvil does more."""
+    tally = anvil_run(tmp_path, "rows", len(POINTS))
+    assert tally.problems == []
+    assert set(tally.kills) == set(POINTS)
 
 
 def kill_while(folder: Path, point: str, off: str | None) -> World:
