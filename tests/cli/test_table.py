@@ -143,6 +143,8 @@ def test_notes_tell_why_and_whether_it_can_be_liquidated() -> None:
     assert "not known (sentinel unknown)" in table.notes([unsure], None)[0]
     assert "can be liquidated now" in table.notes([now], None)[0]
     assert "cannot be liquidated now (pause shut)" in table.notes([shut], None)[0]
+    soon = replace(below, health=replace(below.health, verdict=Known(WAD, WAD), at_next_block=True))
+    assert "one block later" in table.notes([soon], None)[0]
     many = [made(n, Unknown("no endpoint answered")) for n in range(5)]
     assert table.notes(many, None) == ["  5 positions: no endpoint answered"]
 
