@@ -9,40 +9,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
+from urllib.parse import SplitResult, urlsplit
 
 from monitor.core.errors import ConfigError
 
-_URL = re.compile(
-    r"(?P<scheme>https?|wss?)://(?:[^@/?#\s]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^:/?#@\s\[\]]+)(?P<port>:\d{1,5})?"
-    r"(?:[/?#]\S*)?"
-)
 HTTP = ("http", "https")
 WEBSOCKET = ("ws", "wss")
 
 
 class RpcUrl:
-    """A URL of a node. Equal by its whole text, shown as its host."""
+    """A URL of a node. Equal by its whole text; shown, copied into no error and no file, as `host` or `host:port`."""
 
-    __slots__ = ("_url", "host", "scheme")
+    __slots__ = ("_url", "alias", "scheme")
 
-    def __init__(self, url: str, schemes: tuple[str, ...] = HTTP) -> None:
+    def __init__(self, url: str, schemes: tuple[str, ...] = HTTP + WEBSOCKET) -> None:
         """May raise: ConfigError, which never repeats the text, as it may hold a key."""
-        found = _URL.fullmatch(url.strip())
-        if found is None or found["scheme"] not in schemes:
-            raise ConfigError("not a usable URL", hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port")
         self._url = url.strip()
-        self.scheme = found["scheme"]
-        self.host = found["host"] + (found["port"] or "")
+        parts = _split(self._url, schemes)
+        host = parts.hostname or ""
+        shown = f"[{host}]" if ":" in host else host
+        self.scheme = parts.scheme
+        self.alias = shown if parts.port is None else f"{shown}:{parts.port}"
 
     def reveal(self) -> str:
-        """The URL itself, for the transport."""
+        """The URL itself, for the transport alone."""
         return self._url
 
     def __str__(self) -> str:
-        return self.host
+        return self.alias
 
     def __repr__(self) -> str:
-        return f"RpcUrl({self.host})"
+        return f"RpcUrl({self.alias})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RpcUrl) and other._url == self._url
@@ -52,6 +49,20 @@ class RpcUrl:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an RPC URL is not pickled: it may hold a key")
+
+
+def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        if usable and not any(char.isspace() or ord(char) < 32 for char in url):
+            return parts
+    except ValueError:
+        pass  # what urlsplit says of it may quote it
+    raise ConfigError(
+        "not a usable URL (it is not shown: it may hold a key)",
+        hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port",
+    )
 
 
 def split_urls(text: str, schemes: tuple[str, ...] = HTTP) -> tuple[RpcUrl, ...]:
