@@ -13,7 +13,7 @@ from monitor.core import toml_source
 from monitor.core.address import parse_address
 from monitor.core.config import Config, load, parse
 from monitor.core.errors import ConfigError
-from monitor.core.secret import HTTP, RpcUrl, rpc_urls
+from monitor.core.secret import RpcUrl, rpc_urls
 from monitor.core.thresholds import Thresholds
 from monitor.core.types import MarketRef
 
