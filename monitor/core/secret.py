@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
-from urllib.parse import SplitResult, urlsplit
 
 from monitor.core.errors import ConfigError
 
+# not urllib: core knows no network, and a URL is only taken apart here as far as its host
+_URL = re.compile(
+    r"(?P<scheme>https?|wss?)://(?:[^@/?#\s]*@)?(?P<host>\[[0-9a-f:.]+\]|[^:/?#@\s\[\]]+)(?::(?P<port>\d{1,5}))?"
+    r"(?:[/?#]\S*)?",
+    re.IGNORECASE,
+)
+MAX_PORT = 65_535
 HTTP = ("http", "https")
 WEBSOCKET = ("ws", "wss")
 
@@ -25,11 +31,15 @@ class RpcUrl:
     def __init__(self, url: str, schemes: tuple[str, ...] = HTTP + WEBSOCKET) -> None:
         """May raise: ConfigError, which never repeats the text, as it may hold a key."""
         self._url = url.strip()
-        parts = _split(self._url, schemes)
-        host = parts.hostname or ""
-        shown = f"[{host}]" if ":" in host else host
-        self.scheme = parts.scheme
-        self.alias = shown if parts.port is None else f"{shown}:{parts.port}"
+        found = None if any(ord(char) < 32 for char in self._url) else _URL.fullmatch(self._url)
+        scheme = found["scheme"].lower() if found else ""
+        if found is None or scheme not in schemes or not 0 < int(found["port"] or 1) <= MAX_PORT:
+            raise ConfigError(
+                "not a usable URL (it is not shown: it may hold a key)",
+                hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port",
+            )
+        self.scheme = scheme
+        self.alias = found["host"].lower() + (f":{found['port']}" if found["port"] else "")
 
     def reveal(self) -> str:
         """The URL itself, for the transport alone."""
@@ -49,20 +59,6 @@ class RpcUrl:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an RPC URL is not pickled: it may hold a key")
-
-
-def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        if usable and not any(char.isspace() or ord(char) < 32 for char in url):
-            return parts
-    except ValueError:
-        pass  # what urlsplit says of it may quote it
-    raise ConfigError(
-        "not a usable URL (it is not shown: it may hold a key)",
-        hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port",
-    )
 
 
 def split_urls(text: str, schemes: tuple[str, ...] = HTTP) -> tuple[RpcUrl, ...]:
