@@ -18,8 +18,8 @@ from monitor.chain.endpoint import Endpoint
 from monitor.chain.jsonrpc import Failure, Reply, Request
 from monitor.chain.replies import Kind, kind
 from monitor.chain.transport import LIMITS, HttpTransport, Limits
-from monitor.chain.url import RpcUrl
 from monitor.core.errors import ChainError, ConfigError, RateLimited, RpcUnavailable
+from monitor.core.secret import RpcUrl
 
 T = TypeVar("T")
 _MALFORMED = {-32600, -32601, -32602}

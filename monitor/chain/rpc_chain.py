@@ -24,8 +24,8 @@ from monitor.chain.quorum import Dispute, agree
 from monitor.chain.reader import read
 from monitor.chain.replies import Kind, kind
 from monitor.chain.transport import LIMITS, Limits
-from monitor.chain.url import RpcUrl
 from monitor.core.errors import BadAnswer, ChainError, ConfigError, RpcError, RpcUnavailable, StateMissing, WrongChain
+from monitor.core.secret import RpcUrl
 from monitor.core.types import Answer, BlockRef, Query
 
 TAGS = ("latest", "safe", "finalized", "earliest")

@@ -19,8 +19,8 @@ from monitor.chain import jsonrpc
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.defences import ALL, Defences
 from monitor.chain.jsonrpc import Reply, Request
-from monitor.chain.url import HTTP, RpcUrl
 from monitor.core.errors import BadAnswer, ChainError, ConfigError, RateLimited, RpcUnavailable
+from monitor.core.secret import HTTP, RpcUrl
 
 MAX_RETRY_AFTER_S = 60.0
 DEFAULT_RETRY_AFTER_S = 1.0

@@ -15,8 +15,8 @@ import aiohttp
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.defences import ALL, Defences
 from monitor.chain.jsonrpc import parse
-from monitor.chain.url import RpcUrl
 from monitor.core.errors import BadAnswer, ConfigError
+from monitor.core.secret import WEBSOCKET, RpcUrl
 
 SUBSCRIBE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]})
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -28,7 +28,7 @@ class WebSocketHints:
 
     def __init__(self, url: RpcUrl, *, mute_s: float = 60.0, clock: Clock = SYSTEM, defences: Defences = ALL) -> None:
         """`mute_s`: after so many seconds without a message the connection counts as dead. May raise: ConfigError."""
-        if not url.websocket:
+        if url.scheme not in WEBSOCKET:
             raise ConfigError(f"{url}: hints need a ws:// or wss:// URL", hint="list http:// URLs as `rpc`")
         self._url = url
         self._mute_s = mute_s if defences.watchdog else None

@@ -7,6 +7,7 @@ chain's libraries. This is one of the four supervision points, and so may catch 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -97,6 +98,9 @@ def app() -> None:
 
 def main() -> None:
     """Run and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ellipsis must not end a watch
     sys.exit(run(sys.argv[1:]))
 
 

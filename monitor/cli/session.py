@@ -15,7 +15,6 @@ from monitor.chain.chains import chain_info
 from monitor.chain.heads import STALE_AT_LEAST_S, STALE_BLOCKS, Heads
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import RpcChain
-from monitor.chain.url import RpcUrl
 from monitor.chain.websocket import WebSocketHints
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
 from monitor.core.types import BlockRef, MarketRef
@@ -57,7 +56,7 @@ class Open:
 
     def heads(self, poll_s: float | None = None) -> Heads:
         """Its new blocks, hinted at over WebSocket where one is configured. May raise: ConfigError."""
-        hints = WebSocketHints(RpcUrl(self.target.ws[0].reveal())) if self.target.ws else None
+        hints = WebSocketHints(self.target.ws[0]) if self.target.ws else None
         return Heads(self.chain, hints=hints, poll_s=poll_s, limit_s=self.depth.max_age_s)
 
 

@@ -86,7 +86,8 @@ class Lines(Sink):
         self._skipped += tick.skipped
         self._came_at = now = time.monotonic()
         if lines or now - self._told_at >= self._heartbeat_s:
-            skipped = f"; {self._skipped} blocks skipped since the line before" if self._skipped else ""
+            blocks = "1 block" if self._skipped == 1 else f"{self._skipped} blocks"
+            skipped = f"; {blocks} skipped since the line before" if self._skipped else ""
             lines.append(f"{at}  {table.summary(tick.snapshot.reports)}{skipped}")
             self._told_at, self._skipped = now, 0
             screen.echo(lines)

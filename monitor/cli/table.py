@@ -204,6 +204,8 @@ def _said_of(report: Report) -> list[str]:
             said.append(f"below 1; whether it can be liquidated is not known ({why or 'a gate is unknown'})")
         else:
             said.append(f"below 1, but cannot be liquidated now ({why or 'a gate is shut'})")
+    if health is not None and health.at_next_block and not health.liquidatable:
+        said.append("can be liquidated one block later, by interest alone")
     return [clean(text, 400) for text in said]
 
 

@@ -12,37 +12,44 @@ from typing import Any, NoReturn
 
 from monitor.core.errors import ConfigError
 
+# not urllib: core knows no network, and a URL is only taken apart here as far as its host
 _URL = re.compile(
-    r"(?P<scheme>https?|wss?)://(?:[^@/?#\s]*@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^:/?#@\s\[\]]+)(?P<port>:\d{1,5})?"
-    r"(?:[/?#]\S*)?"
+    r"(?P<scheme>https?|wss?)://(?:[^@/?#\s]*@)?(?P<host>\[[0-9a-f:.]+\]|[^:/?#@\s\[\]]+)(?::(?P<port>\d{1,5}))?"
+    r"(?:[/?#]\S*)?",
+    re.IGNORECASE,
 )
+MAX_PORT = 65_535
 HTTP = ("http", "https")
 WEBSOCKET = ("ws", "wss")
 
 
 class RpcUrl:
-    """A URL of a node. Equal by its whole text, shown as its host."""
+    """A URL of a node. Equal by its whole text; shown, copied into no error and no file, as `host` or `host:port`."""
 
-    __slots__ = ("_url", "host", "scheme")
+    __slots__ = ("_url", "alias", "scheme")
 
-    def __init__(self, url: str, schemes: tuple[str, ...] = HTTP) -> None:
+    def __init__(self, url: str, schemes: tuple[str, ...] = HTTP + WEBSOCKET) -> None:
         """May raise: ConfigError, which never repeats the text, as it may hold a key."""
-        found = _URL.fullmatch(url.strip())
-        if found is None or found["scheme"] not in schemes:
-            raise ConfigError("not a usable URL", hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port")
         self._url = url.strip()
-        self.scheme = found["scheme"]
-        self.host = found["host"] + (found["port"] or "")
+        found = None if any(ord(char) < 32 for char in self._url) else _URL.fullmatch(self._url)
+        scheme = found["scheme"].lower() if found else ""
+        if found is None or scheme not in schemes or not 0 < int(found["port"] or 1) <= MAX_PORT:
+            raise ConfigError(
+                "not a usable URL (it is not shown: it may hold a key)",
+                hint=f"write {schemes[-1]}://host/path or {schemes[0]}://host:port",
+            )
+        self.scheme = scheme
+        self.alias = found["host"].lower() + (f":{found['port']}" if found["port"] else "")
 
     def reveal(self) -> str:
-        """The URL itself, for the transport."""
+        """The URL itself, for the transport alone."""
         return self._url
 
     def __str__(self) -> str:
-        return self.host
+        return self.alias
 
     def __repr__(self) -> str:
-        return f"RpcUrl({self.host})"
+        return f"RpcUrl({self.alias})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RpcUrl) and other._url == self._url

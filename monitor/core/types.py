@@ -285,7 +285,10 @@ class PriceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """An oracle's answer with its age: `answer` with `decimals` in `unit`, `updated_at` seconds (None: not told)."""
+    """An oracle's answer with its age: `answer` with `decimals` in `unit`, `updated_at` seconds (None: not told).
+
+    `round_id` is the source's own count of its answers, None where it has none.
+    """
 
     asset: Address
     answer: int
@@ -294,6 +297,7 @@ class Price:
     updated_at: int | None
     valid_for: int | None
     source: str
+    round_id: int | None = None
 
     def status(self, now_s: int) -> PriceStatus:
         """INVALID: not positive, or from the future; STALE: older than `valid_for` seconds; else FRESH."""

@@ -99,6 +99,7 @@ def as_price(asset: Address, answer: int, decimals: int, unit: str, reading: Rea
         updated_at=reading.updated_at,
         valid_for=VALID_FOR_S if reading.updated_at is not None else None,
         source=reading.source,
+        round_id=reading.round_id,
     )
 
 
@@ -132,8 +133,8 @@ def _cap_remarks(symbol: str, answer: int, reading: Reading) -> list[str]:
     return [f"{symbol}: the price is capped"] if reading.capped else []
 
 
-def went_back(before: Reading, after: Reading) -> bool:
-    """Whether a source's rounds or times run backwards between two readings of it."""
+def went_back(before: Price, after: Price) -> bool:
+    """Whether a source's rounds or times run backwards between two of its prices."""
     if before.source != after.source:
         return False
     rounds = before.round_id is not None and after.round_id is not None and after.round_id < before.round_id

@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 from monitor.chain.heads import Head, Heads, Trouble
 from monitor.chain.pool import Patience
-from monitor.chain.url import RpcUrl
 from monitor.chain.websocket import WebSocketHints
 from monitor.core.errors import BadAnswer, ChainError
+from monitor.core.secret import RpcUrl
 from monitor.core.types import BlockRef, Call, Ok
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.clock import FakeClock

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from monitor.chain.port import run
 from monitor.core.types import Answer, BlockRef, Call, Ok, PriceStatus, Query
-from monitor.oracles.chainlink import VALID_FOR_S, Reading, read_source, went_back
+from monitor.oracles.chainlink import VALID_FOR_S
 from monitor.pipeline.memory import ShortMemory
+from monitor.pipeline.watch import told_of_backward_rounds
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.reading import Book
 from tests.faults.market import OracleLab, is_unknown, oracle_row
@@ -37,10 +37,6 @@ def always_fresh(*_: object) -> PriceStatus:
 
 def never(*_: object) -> bool:
     return False
-
-
-async def reading_of(lab: OracleLab, symbol: str) -> Reading:
-    return await run(lab.chain, read_source(lab.feed(symbol)), await lab.chain.block())
 
 
 @oracle_row("O1", "a stale feed: health by the protocol's own price, said to be stale", WORDS, nothing_to_say)
@@ -161,7 +157,7 @@ async def says(lab: OracleLab, words_: str, *, expected: bool = True) -> None:
 @oracle_row(
     "O5",
     "rounds that go back are noticed between two readings",
-    "tests.faults.test_oracle_rows:went_back",
+    "monitor.pipeline.watch:went_back",
     never,
     versions=("3.0",),
 )
@@ -170,12 +166,14 @@ async def test_round_goes_back(lab: OracleLab) -> None:
     now = lab.local.chain.timestamp()
     setter = "setRound(uint80,int256,uint256,uint256)"
     lab.send(lab.feed("WETH"), setter, 500, price, now, now)
-    before = await reading_of(lab, "WETH")
+    before = await lab.look()
     lab.send(lab.feed("WETH"), setter, 499, price, now, now)
-    after = await reading_of(lab, "WETH")
-    assert (before.round_id, after.round_id) == (500, 499)
-    assert went_back(before, after)
-    assert not went_back(after, before)
+    after = await lab.look()
+    holders = lab.holders({report.owner: report for report in after.reports}, "WETH")
+    assert holders
+    for first, second, expected in ((before, after, holders), (after, before, set())):
+        told = told_of_backward_rounds(first, second)
+        assert {report.owner for report in told.reports if "went back" in " ".join(report.errors)} == expected
 
 
 @oracle_row(

@@ -192,6 +192,20 @@ def test_interest_runs_from_the_last_update(version: str) -> None:
     assert "arithmetic reverts" in early.verdict.reason
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_second_is_interest(version: str) -> None:
+    held = [reserve(0, RAY, liquidity_rate=RAY), reserve(1, 0, RAY, variable_borrow_rate=RAY)]
+    supplied, owed = holdings(TABLE[version], position(version, held, [1, 1]).state, NOW_S + 1)
+    assert supplied.supplied == RAY + RAY // YEAR_S
+    assert owed.normalized_debt >= RAY + RAY // YEAR_S
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.1"])
+def test_a_single_unit_of_stable_debt(version: str) -> None:
+    owed = reserve(1, 0, 0, stable_principal=1, stable_update_s=NOW_S)
+    assert of(position(version, [reserve(0, 10), owed], [200, 7])).debt == 7
+
+
 @pytest.mark.parametrize(("version", "gone"), versions_split("3.2"))
 def test_stable_debt_counts_up_to_3_1(version: str, gone: bool) -> None:
     owed = reserve(1, 0, 0, stable_principal=100, stable_rate=RAY, stable_update_s=NOW_S - YEAR_S)

@@ -94,6 +94,7 @@ def test_inactive_and_paused(version: str, side: str, flag: dict[str, bool], gat
     assert PROTOCOL.evaluate(found, context(found)).liquidatable is False
     shut = gates(found, context(found))[gate]
     assert shut.state is SHUT
+    assert "amounts" not in gates(found, context(found))
     assert word in shut.detail
     assert ("T0" in shut.detail, "T1" in shut.detail) == (side == "collateral", side == "debt")
 
@@ -164,6 +165,10 @@ def test_liquidity(version: str, heeded: bool) -> None:
     assert PROTOCOL.evaluate(found, holding(None, 2**127)).liquidatable is None
     assert PROTOCOL.evaluate(found, holding(2**127, None)).liquidatable is (None if heeded else True)
     assert PROTOCOL.evaluate(found, None).liquidatable is None
+    unread = [gate.name for gate in gates(found, None).values() if gate.state is UNKNOWN]
+    assert unread == ["grace", "liquidity"] if heeded else ["liquidity"]
+    detail = gates(found, holding(needed - 1, needed - 2))["liquidity"].detail
+    assert detail == f"T0 has {needed - 2 if heeded else needed - 1} of {needed} to pay out"
     assert refused(found, context=holding(needed - 1, 2**127)) == "liquidity"
     assert isinstance(liquidate(found, context=holding(0, 0), receive_a_token=True), Seizure)
     assert isinstance(liquidate(found, context=None), Seizure)
@@ -298,6 +303,19 @@ def test_close_factor_by_value_from_3_3(version: str, health_pct: int, debts: tu
     assert seized(found)[0] == cover * E8
 
 
+@pytest.mark.parametrize("version", ["3.3", "3.4"])
+def test_exactly_half_by_value_is_taken_whole(version: str) -> None:
+    """What half the value would buy is a unit less, because the debt's value was rounded down."""
+    owed = 3 * 10**11 + 1  # at 7 and one decimal worth 2.1e11
+    held = [
+        reserve(0, 10**12, word_={"threshold": 4_100, "bonus": 10_000}),
+        reserve(1, 0, owed, word_={"decimals": 1}),
+        reserve(2, 0, 21 * 10**10),
+    ]
+    found = position(version, held, [1, 7, 1])
+    assert seized(found)[0] == owed
+
+
 @pytest.mark.parametrize("version", ["3.3", "3.4", "3.5", "3.6", "3.7"])
 @pytest.mark.parametrize(("collateral", "cover"), [(2_000, 1_000), (1_999, 1_999)])
 def test_small_collateral_lifts_the_close_factor(version: str, collateral: int, cover: int) -> None:
@@ -336,6 +354,22 @@ def test_dust_of_collateral(version: str, heeded: bool) -> None:
     assert isinstance(take(9_000 * E8), Seizure)
     assert isinstance(take(9_000 * E8 + 1), Refusal) is heeded
     assert isinstance(take(10_000 * E8), Seizure)
+
+
+@pytest.mark.parametrize("version", ["3.3", "3.4", "3.5", "3.6", "3.7"])
+def test_dust_is_valued_at_its_own_price_and_after_the_fee(version: str) -> None:
+    word_ = {"bonus": 11_000, "fee": 5_000, "decimals": 1}
+    held = [reserve(0, 10_000 * E8, word_=word_), reserve(1, 10_000 * E8), reserve(2, 0, 40_000 * E8)]
+    found = position(version, held, [20, 1, 2])
+
+    def take(amount: int) -> Seizure | Refusal:
+        return PROTOCOL.liquidation(found, asset(0), asset(2), context(found), debt_to_cover=amount)
+
+    # 20,000 dollars of collateral; a cover of 8,500 tokens at 2 takes 18,700 with the bonus and leaves 1,300
+    assert isinstance(take(8_500 * E8), Seizure)
+    edge = 19_000 * E8 * 10 // 22
+    assert isinstance(take(edge), Seizure)
+    assert isinstance(take(edge + 10), Refusal)
 
 
 @pytest.mark.parametrize("version", ["3.3", "3.4", "3.5", "3.6", "3.7"])
@@ -396,6 +430,33 @@ def test_debt_needed_for_all_collateral(version: str, up: bool) -> None:
     """100 of collateral at 105 % need 95.24 of debt: half up 95, from 3.5 up 96."""
     held = [reserve(0, 100, word_={"bonus": 10_500}), reserve(1, 0, 10_000)]
     assert seized(position(version, held, [1, 1])) == (96 if up else 95, 100, 0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_prices_and_units_when_all_collateral_goes(version: str) -> None:
+    held = [
+        reserve(0, 5_500, word_={"decimals": 2, "bonus": 11_000}),
+        reserve(1, 0, 10**9, word_={"decimals": 3}),
+    ]
+    # 55 tokens at 400 are 22,000, or without bonus 20,000, which are 1,000 debt tokens at 20
+    assert seized(position(version, held, [400, 20])) == (10**6, 5_500, 0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_fee_of_one_basis_point(version: str) -> None:
+    held = [reserve(0, 10**15, word_={"threshold": 1, "bonus": 11_000, "fee": 1}), reserve(1, 0, 10**12)]
+    assert seized(position(version, held, [1, 1]), debt_to_cover=10**12)[2] == 10**7
+
+
+@pytest.mark.parametrize("version", ["3.3", "3.4", "3.5", "3.6", "3.7"])
+def test_all_collateral_includes_the_fee(version: str) -> None:
+    held = [reserve(0, 11_000, word_={"bonus": 11_000, "fee": 5_000}), reserve(1, 0, 20_000)]
+    outcome = liquidate(position(version, held, [1, 1]))
+    assert isinstance(outcome, Seizure)
+    assert (outcome.collateral, outcome.protocol_fee, outcome.clears_collateral) == (10_500, 500, True)
+    more = liquidate(position(version, [*held, reserve(2, 1)], [1, 1, 1]))
+    assert isinstance(more, Seizure)
+    assert not more.clears_collateral
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -582,13 +643,13 @@ def test_whose_ceiling_is_asked(version: str, of_collateral: bool) -> None:
     if version == "3.7":
         return
     word = {"threshold": 1, "bonus": 10_000}
-    plain, capped = reserve(0, 10**9, word_=word), reserve(1, 10**9, word_=word | {"ceiling": 1})
+    plain, capped = reserve(4, 10**9, word_=word), reserve(3, 10**9, word_=word | {"ceiling": 1})
     debt = reserve(2, 0, 2 * 10**9)
     found = position(version, [plain, capped, debt], [1, 1, 1])
     # all of the plain collateral goes; then the capped one is the only one left, and the user isolated
-    by_plain = PROTOCOL.liquidation(found, asset(0), asset(2), context(found))
-    by_capped = PROTOCOL.liquidation(found, asset(1), asset(2), context(found))
+    by_plain = PROTOCOL.liquidation(found, asset(4), asset(2), context(found))
+    by_capped = PROTOCOL.liquidation(found, asset(3), asset(2), context(found))
     assert isinstance(by_plain, Seizure) is of_collateral
     assert isinstance(by_capped, Seizure) is not of_collateral
-    part = PROTOCOL.liquidation(found, asset(0), asset(2), context(found), debt_to_cover=10**9 - 1)
+    part = PROTOCOL.liquidation(found, asset(4), asset(2), context(found), debt_to_cover=10**9 - 1)
     assert isinstance(part, Seizure) is (version < "3.3")

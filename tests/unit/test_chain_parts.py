@@ -25,9 +25,9 @@ from monitor.chain.heads import max_age_s
 from monitor.chain.quantity import shown
 from monitor.chain.quorum import agree
 from monitor.chain.rpc_chain import RpcChain
-from monitor.chain.url import RpcUrl
 from monitor.core import plan
 from monitor.core.errors import BadAnswer, ConfigError
+from monitor.core.secret import RpcUrl
 from monitor.core.types import Answer, Call, MarketRef, Ok, Query, Reverted, Unread
 
 OWNER = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045"

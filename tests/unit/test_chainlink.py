@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.core.plan import run
-from monitor.core.types import Answer, Call, Ok, PriceStatus, Query, Reverted, Unread
+from monitor.core.types import Answer, Call, Ok, Price, PriceStatus, Query, Reverted, Unread
 from monitor.oracles.chainlink import VALID_FOR_S, ZERO, Reading, as_price, read_source, remarks, went_back
 
 SOURCE, AGGREGATOR, INNER = (f"0x{n:040x}" for n in (1, 2, 3))
@@ -138,10 +138,13 @@ def test_remarks(reading: Reading, said: list[str]) -> None:
 
 
 def test_rounds_that_run_backwards() -> None:
-    before = Reading(SOURCE, round_id=5, updated_at=50)
+    def price(source: str = SOURCE, round_id: int | None = None, updated_at: int | None = None) -> Price:
+        return as_price(SOURCE, 1, 8, "USD", Reading(source, round_id=round_id, updated_at=updated_at))
+
+    before = price(round_id=5, updated_at=50)
     assert not went_back(before, before)
-    assert not went_back(before, Reading(SOURCE, round_id=6, updated_at=51))
-    assert went_back(before, Reading(SOURCE, round_id=4, updated_at=51))
-    assert went_back(before, Reading(SOURCE, round_id=6, updated_at=49))
-    assert not went_back(before, Reading(INNER, round_id=4, updated_at=49))
-    assert not went_back(before, Reading(SOURCE))
+    assert not went_back(before, price(round_id=6, updated_at=51))
+    assert went_back(before, price(round_id=4, updated_at=51))
+    assert went_back(before, price(round_id=6, updated_at=49))
+    assert not went_back(before, price(INNER, round_id=4, updated_at=49))
+    assert not went_back(before, price())

@@ -179,7 +179,7 @@ def test_a_rpc_url_shows_its_host_only() -> None:
         pickle.dumps(url)
     for bad in ("", "node.example", "http://", f"http://a b/{SECRET}", f"ws://x/{SECRET}", f"file:///{SECRET}"):
         with pytest.raises(ConfigError) as caught:
-            RpcUrl(bad)
+            RpcUrl(bad, ("http", "https"))
         assert SECRET not in str(caught.value)
 
 

@@ -14,8 +14,8 @@ from monitor.chain.endpoint import EndpointState
 from monitor.chain.jsonrpc import Failure, Reply, Request, Result
 from monitor.chain.pool import Patience, Pool
 from monitor.chain.transport import AccessRefused
-from monitor.chain.url import RpcUrl
 from monitor.core.errors import BadAnswer, ChainError, ConfigError, RateLimited, RpcUnavailable, WrongChain
+from monitor.core.secret import RpcUrl
 from monitor.testing.clock import FakeClock
 
 ERRORS: dict[str, Callable[[], ChainError]] = {

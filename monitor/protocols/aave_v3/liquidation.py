@@ -78,7 +78,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The gates of one pair in the contract's order, and the amounts if the state lets the call come that far."""
+    """The gates of one pair in the contract's order, and the amounts if the call comes as far as reckoning them."""
 
     gates: tuple[Gate, ...]
     seizure: Seizure | None
@@ -112,7 +112,7 @@ def liquidation_call(attempt: Attempt, collateral: Holding, debt: Holding) -> Ou
     gates += steps
     if not attempt.receive_a_token:
         gates.append(_liquidity(attempt, collateral, debt, seizure))
-    return Outcome(tuple(gates), None if any(gate.state is SHUT for gate in steps) else seizure)
+    return Outcome(tuple(gates), seizure)
 
 
 def _flag(name: str, good: Callable[[int], bool], collateral: Holding, debt: Holding, complaint: str) -> Gate:

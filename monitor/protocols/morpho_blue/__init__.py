@@ -170,7 +170,7 @@ class MorphoBlue(Protocol[Facts, None]):
                     unit,
                     liquidatable=False,
                     legs=legs,
-                    reported={"borrowed": 0, "isHealthy": 1},
+                    reported={"isHealthy": 1},
                     collateral=legs[0].value if price is not None and legs else 0,
                 )
             if price is None:
@@ -202,7 +202,7 @@ class MorphoBlue(Protocol[Facts, None]):
             position.block,
             verdict,
             unit,
-            reported={"maxBorrow": max_borrow, "borrowed": borrowed, "isHealthy": int(not verdict.unhealthy)},
+            reported={"isHealthy": int(not verdict.unhealthy)},
             gates=gates,
             liquidatable=verdict.unhealthy and not refusal,
             legs=self._legs(state, price, borrowed),
