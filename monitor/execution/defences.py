@@ -15,8 +15,6 @@ class Defences:
 
     save_before_send: bool = True
     """signed bytes are durable before their first send"""
-    same_bytes: bool = True
-    """an answer that never came is followed by the same bytes, never by a new nonce"""
     already_known: bool = True
     """`already known` says that these very bytes arrived"""
     all_receipts: bool = True

@@ -101,15 +101,94 @@ def kill_while(folder: Path, point: str, off: str | None) -> World:
         world.executor._probe = reach
         world.plan()
         world.look()
+        world.chain.mine()
+        world.look()
+        world.chain.reorg(1, keep=lambda _: False)
+        world.look()
 
     def raws(world: World) -> list[bytes]:
-        return [one.raw for one in world.chain.pool.values()]
+        included = [one for one, _ in world.chain.included(GUARDIAN)]
+        return [one.raw for one in (*world.chain.pool.values(), *included)]
 
     assert in_child(work) == -signal.SIGKILL
     world = World(folder, off=off)
     for line in sent.read_bytes().split():
         world.chain.send(bytes.fromhex(line.decode()))
     return world
+
+
+@row("P2", "killed after the decision was recorded: the next life acts on it, once", limit="it is the order of commits")
+def test_killed_after_plan(folder: Path) -> None:
+    world = kill_while(folder, "after plan commit", None)
+    assert (world.state(), world.chain.pool, world.plan()) == (ActionState.PLANNED, {}, None)
+    world.finish()
+    assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 1)
+    world.close()
+
+
+@row("P3", "killed before budget and nonce are committed: neither is taken", limit="it is one transaction")
+def test_killed_before_arm(folder: Path) -> None:
+    world = kill_while(folder, "before arm commit", None)
+    assert (world.state(), world.journal.charges()) == (ActionState.PLANNED, {})
+    world.finish()
+    assert (world.effects(), world.audit(), world.journal.next_nonce(31337, GUARDIAN)) == (1, [], 1)
+    world.close()
+
+
+@row(
+    "P4",
+    "killed after budget and nonce are committed: both are kept, and used once",
+    limit="it is one transaction",
+)
+def test_killed_after_arm(folder: Path) -> None:
+    world = kill_while(folder, "after arm commit", None)
+    action = world.journal.action("a")
+    assert (action.state, action.nonce, action.attempts) == (ActionState.ARMED, 0, ())
+    assert world.journal.charges()["a"][0] == "reserved"
+    world.finish()
+    assert (world.effects(), world.audit(), world.journal.next_nonce(31337, GUARDIAN)) == (1, [], 1)
+    world.close()
+
+
+@row(
+    "P6",
+    "killed between save and send: the saved bytes are sent, nothing is signed",
+    limit="it is the order of commits",
+)
+def test_killed_before_send(folder: Path) -> None:
+    world = kill_while(folder, "after save commit", None)
+    saved = world.journal.action("a").attempts[0]
+    assert (world.state(), world.chain.pool) == (ActionState.SIGNED, {})
+    world.look()
+    assert [one.raw for one in world.chain.pool.values()] == [saved.raw]
+    world.finish()
+    assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 0)
+    world.close()
+
+
+@row("P8", "killed between receipt and mark: the receipt is looked for again", limit="it is the order of commits")
+def test_killed_before_mined(folder: Path) -> None:
+    world = kill_while(folder, "before mined commit", None)
+    assert world.state() is ActionState.BROADCAST
+    world.chain.mine()
+    world.look()
+    assert world.state() is ActionState.MINED
+    world.finish()
+    assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 0)
+    world.close()
+
+
+@row("P9", "killed while a reorganisation is followed: it is followed in the next life", "rollback")
+def test_killed_in_rollback(folder: Path, off: str | None) -> None:
+    point = "before rollback commit" if off is None else "after mined commit"
+    world = kill_while(folder, point, off)
+    world.chain.drop_all()
+    assert world.state() is ActionState.MINED
+    world.look()
+    assert world.state() is ActionState.BROADCAST
+    world.finish()
+    assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 0)
+    world.close()
 
 
 @row(
