@@ -231,7 +231,7 @@ class Events:
         """What is protected, by whom, and whether anything will be sent."""
         mode = "armed: rescues are signed and sent" if broadcast else "dry: nothing is signed (--broadcast arms it)"
         for chain, count in chains:
-            text = f"{chain.name}: {count} positions protected from {guardian.address}; {mode}"
+            text = f"{count} position{'' if count == 1 else 's'} protected from {guardian.address}; {mode}"
             self._say(chain, None, "started", text, {"positions": count, "armed": broadcast})
 
     def show(self, chain: Open, tick: Any) -> None:

@@ -1,0 +1,214 @@
+"""Rescues from the command line on real contracts: real signer process, real journal, transactions counted on chain."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from monitor.testing import aave_v3, localnet
+from tests.cli.guarded import Room, config_text, guarded, no_secret
+
+pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
+TARGET, BAND = 1.4, 1.4 * 1.005
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[localnet.Localnet]:
+    process, started = localnet.start(("3.0", "3.6"))
+    try:
+        yield started
+    finally:
+        process.stop()
+
+
+Guarded = Callable[[str], Room]
+
+
+@pytest.fixture
+def guard(net: localnet.Localnet, tmp_path: Path) -> Iterator[Guarded]:
+    """A guarded position in the market of that name; whatever the test prints is searched for secrets."""
+    chain = net.chain()
+    snapshot = chain.snapshot()
+    rooms: list[Room] = []
+    with ExitStack() as stack:
+
+        def make(name: str) -> Room:
+            rooms.append(stack.enter_context(guarded(net, name, tmp_path)))
+            return rooms[-1]
+
+        yield make
+    for room in rooms:
+        no_secret(room)
+        assert room.said
+    chain.revert(snapshot)
+    chain.close()
+
+
+def ready(room: Room) -> None:
+    """A running signer, and the allowance granted through it."""
+    room.signer()
+    room.run("approve", room.position, room.debt, "--broadcast", "--until", "mined")
+    room.chain.mine(3)
+    assert room.nonce == 1
+
+
+@pytest.mark.parametrize("name", ["core", "core36"])
+def test_an_armed_position_is_rescued_when_prices_fall(guard: Guarded, name: str) -> None:
+    room = guard(name)
+    ready(room)
+    daemon = room.protect("--broadcast")
+    daemon.until("in ")
+    assert room.repayments() == 0
+    room.fall("-10%")
+    daemon.until("health was below 1.2")
+    daemon.until("mined")
+    assert TARGET <= room.health <= BAND
+    room.chain.mine(2)
+    daemon.until("final_ok")
+    assert daemon.end(signal.SIGTERM) in (0, 1)
+    assert room.repayments() == 1
+    assert room.nonce == 2
+    story = room.run("history", room.position)
+    for word in ("health was below 1.2", "armed", "signed", "broadcast", "mined", "final_ok"):
+        assert word in story, story
+    [approval, rescue] = room.objects("history")
+    assert approval["kind"] == "erc20/approve"
+    assert rescue["state"] == "final_ok"
+    assert rescue["mined"]["ok"] is True
+    assert [one["kind"] for one in rescue["attempts"]] == ["intent"]
+    assert rescue["decision"]["target"] == "7/5"
+
+
+def test_a_dry_run_sends_nothing_and_unarmed_is_refused(guard: Guarded, net: localnet.Localnet) -> None:
+    room = guard("core36")
+    ready(room)
+    daemon = room.protect()
+    daemon.until("in ")
+    room.fall("-10%")
+    daemon.until("health was below 1.2")
+    daemon.until("dry: simulated, it would succeed")
+    room.chain.mine()
+    daemon.end(signal.SIGTERM)
+    told = room.objects("act", room.position)
+    assert told[0]["schema"] == "levmon.plan/1"
+    assert told[1]["passes"] is True
+    assert len(told) == 2
+    assert room.nonce == 1, "only the approval"
+    assert len(room.objects("history")) == 1
+    (room.path / "levmon.toml").write_text(config_text(net, room, armed=False))
+    assert "not armed" in room.run("protect", "--broadcast", code=2)
+
+
+def test_act_lands_exactly_what_it_said(guard: Guarded) -> None:
+    room = guard("core36")
+    ready(room)
+    [planned] = room.objects("plan", room.position, "--target", "1.5")
+    told = room.objects("act", room.position, "--target", "1.5", "--broadcast", "--until", "mined")
+    assert [one["state"] for one in told[2:]][-1] == "mined"
+    assert told[-1]["hash"]
+    assert 1.5 <= room.health <= 1.5 * 1.005
+    assert planned["plans"][0]["kind"] == "aave-v3/repay"
+    assert "under way already" in room.run("act", room.position, "--target", "1.9", "--broadcast", code=4)
+    room.chain.mine(2)
+    told = room.objects("act", room.position, "--target", "1.5", "--broadcast")
+    assert "is not below 1.5" in told[0]["note"]
+    assert room.repayments() == 1
+
+
+def test_the_kill_switch_stops_it_within_a_second(guard: Guarded) -> None:
+    room = guard("core36")
+    ready(room)
+    daemon = room.protect("--broadcast")
+    daemon.until("in ")
+    assert "the signer has stopped too" in room.run("kill")
+    began = time.monotonic()
+    daemon.until("acting is held: the kill switch is thrown", 5)
+    assert time.monotonic() - began < 1
+    room.fall("-10%")
+    daemon.until("health was below 1.2")
+    room.chain.mine(3)
+    daemon.until("action")
+    assert "the kill switch" in room.run("act", room.position, "--broadcast", code=4)
+    assert room.nonce == 1
+    assert [row["killed"] for row in room.objects("keys", code=4)] == [True]
+    room.run("resume")
+    daemon.until("mined")
+    assert room.repayments() == 1
+    assert daemon.end(signal.SIGTERM) in (0, 1)
+
+
+def test_killed_with_its_transaction_in_the_pool_it_sends_no_second(guard: Guarded) -> None:
+    room = guard("core36")
+    ready(room)
+    daemon = room.protect("--broadcast")
+    daemon.until("in ")
+    room.fall("-10%")
+    room.chain.rpc("evm_setAutomine", False)
+    try:
+        daemon.until("broadcast")
+        assert daemon.end(signal.SIGKILL) == -signal.SIGKILL
+        again = room.protect("--broadcast")
+        again.until("1 position")
+        room.chain.mine()
+    finally:
+        room.chain.rpc("evm_setAutomine", True)
+    again.until("mined")
+    room.chain.mine(2)
+    again.until("final_ok")
+    again.end(signal.SIGTERM)
+    assert room.repayments() == 1
+    assert room.nonce == 2
+    assert TARGET <= room.health <= BAND
+
+
+def test_killed_while_the_signer_was_asked_it_goes_on_with_the_same(guard: Guarded) -> None:
+    room = guard("core36")
+    ready(room)
+    [signing] = room.daemons
+    daemon = room.protect("--broadcast")
+    daemon.until("in ")
+    signing.process.send_signal(signal.SIGSTOP)
+    room.fall("-10%")
+    daemon.until("health was below 1.2")
+    assert daemon.end(signal.SIGKILL) == -signal.SIGKILL
+    signing.process.send_signal(signal.SIGCONT)
+    again = room.protect("--broadcast")
+    again.until("mined")
+    again.end(signal.SIGTERM)
+    assert room.repayments() == 1
+    assert room.nonce == 2
+    [_, rescue] = room.objects("history")
+    assert rescue["nonce"] == "1"
+
+
+def test_what_cannot_be_done_is_refused_with_the_reason(guard: Guarded) -> None:
+    room = guard("core36")
+    assert "the purse lets the pool take 0" in room.run("act", room.position, "--target", "1.5", "--broadcast", code=4)
+    ready(room)
+    aave_v3.set_paused(room.chain, room.market, room.debt, True)
+    refused = room.run("act", room.position, "--target", "1.5", "--broadcast", code=4)
+    assert f"ReservePaused: {room.debt} is paused" in refused
+    [told] = room.objects("plan", room.position, "--target", "1.5", code=4)
+    assert told["plans"] == []
+    assert any("ReservePaused" in one["reason"] for one in told["refused"])
+    aave_v3.set_paused(room.chain, room.market, room.debt, False)
+    assert room.nonce == 1
+
+
+def test_keys_and_history_say_where_things_stand(guard: Guarded) -> None:
+    room = guard("core36")
+    assert "no signer at" in room.run("keys", code=4)
+    ready(room)
+    [row] = room.objects("keys")
+    assert (row["nonce"], row["journal_nonce"], row["signer"], row["guardian"]) == ("1", "1", "ready", True)
+    assert int(row["gas_today_wei"]) > 0
+    assert "there already" in room.run("keys", "init", "--key-file", "x", code=2)
+    wrong = room.run("keys", "init", "--force", "--account", "ab" * 32, code=2)
+    assert "ab" * 32 not in wrong
+    assert json.loads(room.run("resume", "--json"))["killed"] is False
