@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rlp as reference_rlp  # type: ignore[import-untyped]
+import rlp as reference_rlp
 from eth_abi.abi import decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
