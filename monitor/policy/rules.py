@@ -102,7 +102,7 @@ class Rule:
     @property
     def rearm_at(self) -> Fraction:
         """Where a declined action is forgotten; by default half way to the target."""
-        return self.rearm or (self.trigger + self.target) / 2
+        return self.rearm or Fraction(self.trigger + self.target, 2)
 
 
 @dataclass(frozen=True, slots=True)

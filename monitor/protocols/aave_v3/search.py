@@ -194,11 +194,14 @@ def amount_guess(step: Step, target: Fraction, at_s: int) -> int | None:
     (holding,) = (h for h in account.held if h.reserve.asset == step.asset)
     if not step.price:
         return None
+    # the debt, or the weighted collateral, that would be right; each times the target's denominator or numerator
     if step.intent.kind == REPAY.kind:
-        value = sums.debt - Fraction(sums.weighted, PERCENTAGE_FACTOR) / target
+        unit = PERCENTAGE_FACTOR * target.numerator
+        value = sums.debt * unit - sums.weighted * target.denominator
     else:
-        value = (sums.debt * target * PERCENTAGE_FACTOR - sums.weighted) / max(holding.threshold, 1)
-    return int(value * holding.unit / step.price)
+        unit = max(holding.threshold, 1) * target.denominator
+        value = sums.debt * PERCENTAGE_FACTOR * target.numerator - sums.weighted * target.denominator
+    return value * holding.unit // (unit * step.price)
 
 
 def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
