@@ -366,6 +366,9 @@ def test_debt_dust_without_value(version: str) -> None:
     health = of(found)
     assert health.verdict == NoDebt()
     assert health.notes == ("the debt is worth less than the smallest unit that the contract counts in",)
+    bit_only = position(version, [reserve(0, 10), reserve(1)], [200, 1], user_configuration=bitmap([0], [1]))
+    assert of(bit_only).notes == ()
+    assert [leg.symbol for leg in of(bit_only).legs] == ["T0"]
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------

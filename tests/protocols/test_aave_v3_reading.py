@@ -25,7 +25,7 @@ from monitor.core.types import (
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.records import ZERO, Category, CategoryFacts, Facts, ReserveFacts
 from monitor.protocols.aave_v3.static import symbol
-from monitor.protocols.aave_v3.versions import TABLE
+from monitor.protocols.aave_v3.versions import PROBES, TABLE
 from monitor.protocols.base import Truth
 from tests.protocols.aave_v3_fake import (
     BLOCK,
@@ -86,6 +86,16 @@ def test_static_takes_three_rounds() -> None:
     assert PROTOCOL.symbols(facts) == {asset(n): f"T{n}" for n in range(3)}
 
 
+def test_static_asks_for_every_function_that_tells_versions_apart() -> None:
+    pool = fake_pool()
+    facts_of(pool)
+    assert {name for name, _ in PROBES} < asked(pool)[1]
+    for number, (name, versions) in enumerate(PROBES):
+        found = facts_of(fake_pool(revision=99, functions=[name for name, _ in PROBES[number:]]))
+        assert found.candidates == versions, name
+    assert facts_of(fake_pool(revision=99)).candidates == ("3.0",)
+
+
 def test_static_asks_the_proxy_as_its_admin() -> None:
     pool = fake_pool()
     facts_of(pool)
@@ -139,6 +149,10 @@ def test_a_market_that_counts_in_a_token() -> None:
     pool.open_account(ANN, 0)
     facts = facts_of(pool)
     assert (facts.base_symbol, facts.base_unit) == ("WETH", 10**18)
+    pool.mute(asset(9), "erc20.symbol")
+    pool.say(asset(9), "erc20_bytes32.symbol", is_=b"OLD" + bytes(29))
+    assert facts_of(pool).base_symbol == "OLD"
+    pool.say(asset(9), "erc20.symbol", is_="WETH")
     (position,) = state(pool, facts, ANN)
     assert isinstance(position, Position)
     unit = PROTOCOL.evaluate(position).unit

@@ -29,7 +29,7 @@ from monitor.protocols.aave_v3.account import (
 )
 from monitor.protocols.aave_v3.effects import after, burnt_by, minted_by
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
-from monitor.protocols.aave_v3.math import HALF_PERCENTAGE_FACTOR, PERCENTAGE_FACTOR, ArithmeticReverts
+from monitor.protocols.aave_v3.math import PERCENTAGE_FACTOR, ArithmeticReverts
 from monitor.protocols.aave_v3.templates import REPAY
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
@@ -88,23 +88,10 @@ def _decide(rules: Rules, low: Sums, high: Sums, line: int) -> bool | None:
     """Whether health is below `line` (wad); `low` and `high` bound every value. May raise: ArithmeticReverts."""
     if rules.directed_rounding:
         return _verdict(rules, (low.weighted, high.weighted), low, high, line)
-    # collateral times floored average lies between weighted - collateral and weighted: cheap, and enough when wide
-    under = (low.weighted - high.collateral) // PERCENTAGE_FACTOR
-    over = (high.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
-    rough = _verdict(rules, (max(under, 0), over), low, high, line)
-    if rough is not None or _verdict(rules, _ends(low, high), low, high, line) is None:
-        return rough
     thresholds = threshold_bounds(low, high)
     least = covered(rules, low.collateral, thresholds[0], low.weighted)
     most = covered(rules, high.collateral, thresholds[1], high.weighted)
-    return _verdict(rules, (max(least, under), min(most, over)), low, high, line)
-
-
-def _ends(low: Sums, high: Sums) -> tuple[int, int]:
-    """The most that the worst and the least that the best corner can cover: if these leave it open, all does."""
-    most_of_worst = (low.weighted + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
-    least_of_best = (high.weighted - high.collateral) // PERCENTAGE_FACTOR
-    return most_of_worst, max(least_of_best, 0)
+    return _verdict(rules, (least, most), low, high, line)
 
 
 def _verdict(rules: Rules, covered_: tuple[int, int], low: Sums, high: Sums, line: int) -> bool | None:
