@@ -129,7 +129,9 @@ class Rescues:
         terms = replace(TERMS, kinds=(tally.kind,))
         proposal, purse = await self._propose(position, target, terms)
         harmed = False
-        if proposal.plans and self._random.random() < 0.08:
+        # mostly where there is another way, and now and then where there is none
+        chance = 0.1 if len(proposal.plans) > 1 else 0.02
+        if proposal.plans and self._random.random() < chance:
             self._take_away(proposal.plans[0])
             harmed = True
             position = await self._read(position.owner)
