@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from monitor.chain import abi
 from monitor.testing import aave_v3, localnet
 from monitor.testing.aave_v3_market import AaveMarket
 from monitor.testing.devchain import CallReverted, DevChain, account_address, account_key
@@ -114,7 +115,8 @@ def liquidate(port: int) -> None:
             try:
                 aave_v3.liquidate(chain, market, "WETH", DEBT, chain.account(name))
             except CallReverted as refused:
-                click.echo(f"{name}: cannot be liquidated ({refused.reason})")
+                why = abi.revert_reason(refused.data, "aave_v3_pool.liquidationCall")
+                click.echo(f"{name}: cannot be liquidated ({why})")
             else:
                 click.echo(f"{name}: liquidated")
         chain.mine(2)
