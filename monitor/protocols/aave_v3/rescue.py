@@ -27,7 +27,7 @@ from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 
 GAS = {REPAY.kind: 400_000, SUPPLY.kind: 400_000}
-"""More than the call takes on any version (measured below 330,000 on local chains, tokens with hooks aside)."""
+"""A generous bound, set by hand; the simulation at the newest block decides whether it is enough."""
 
 
 def widened(position: Position, purse: Purse) -> Position:
