@@ -266,6 +266,7 @@ def config_text(net: Localnet) -> str:
         "[chains.local]",
         f"chain_id = {next(iter(net.markets.values())).chain_id}",
         f'rpc = ["{net.url}"]',
+        "finality = 1  # nobody reorganises this chain, and it may not mine another 64 blocks for a day",
         "",
     ]
     for name, market in net.markets.items():
