@@ -76,8 +76,11 @@ def read_aggregate3(data: bytes, count: int) -> Outcome:
         end = at + 96 + size
         if succeeded > 1 or offset != 64 or end > len(data):
             raise BadAnswer("the answer of aggregate3 is laid out in another way")
+        padding = -size % 32
+        if any(data[end : end + padding]):
+            raise BadAnswer("the answer of aggregate3 has something where nothing belongs")
         parts.append((succeeded == 1, data[at + 96 : end]))
-        expected += 96 + size + (-size % 32)
+        expected += 96 + size + padding
     if len(data) != 64 + expected:
         raise BadAnswer(f"the answer of aggregate3 has {len(data) - 64 - expected} bytes too many")
     return Outcome(tuple(parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -21,7 +21,9 @@ from monitor.protocols.aave_v3.records import Facts
 from monitor.protocols.aave_v3.rescue import widened
 from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
 from monitor.protocols.base import Impossible
+from monitor.testing import aave_v3
 from monitor.testing.aave_v3 import account_data, set_frozen, set_paused
+from monitor.testing.anvil import AnvilProcess
 from monitor.testing.devchain import MAX_UINT256, CallReverted
 from monitor.testing.rescues import HEADER, calldata, rescue_all
 from tests.localnet_fixtures import AnvilAave
@@ -80,6 +82,15 @@ class Desk:
             reason = PROTOCOL.error_name(abi.revert_reason(reverted.data, "aave_v3_pool.supply"))
         self.local.revert(snapshot)
         return reason
+
+
+@pytest.fixture
+def anvil_aave(request: pytest.FixtureRequest) -> Iterator[AnvilAave]:
+    """A chain of its own for each test: what is compared to the last unit must not depend on what ran before."""
+    with AnvilProcess() as process:
+        chain = process.chain()
+        yield AnvilAave(process, aave_v3.deploy(chain, getattr(request, "param", "3.0")), chain)
+        chain.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import rlp as reference_rlp
 from eth_abi.abi import decode, encode
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.chain.aggregate import AGGREGATE3, Item, aggregate3_calldata, read_aggregate3, read_deployless
@@ -182,6 +182,7 @@ class TestLayouts:
             read_aggregate3(data, len(parts) + 1)
 
     @given(parts, st.binary(max_size=300), st.integers(0, 300), st.integers(0, 255))
+    @example([(False, b"\0")], b"", 193, 1)
     def test_any_bytes_are_read_as_the_abi_reads_them_or_refused(
         self, parts: list[tuple[bool, bytes]], rubbish: bytes, at: int, byte: int
     ) -> None:
