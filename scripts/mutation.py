@@ -45,7 +45,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     for pattern, tests in {
         "monitor/core/units.py": ("tests/unit/test_units.py",),
         "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
-        "monitor/protocols/aave_v3/*.py": ("tests/protocols/test_aave_v3*.py",),
+        "monitor/protocols/aave_v3/*.py": ("tests/protocols/test_aave_v3*.py", "tests/policy/test_*.py"),
     }.items()
     for path in sorted(ROOT.glob(pattern))
 }
