@@ -311,18 +311,7 @@ class Journal:
             )
             made = db.execute(
                 ATTEMPTS.insert().values(
-                    action_id=action.id,
-                    kind=attempt.kind,
-                    stage=Stage.RESERVED,
-                    chain_id=action.draft.intent.chain_id,
-                    signer=action.draft.signer,
-                    nonce=attempt.nonce,
-                    intent_hash=attempt.intent_hash,
-                    gas=attempt.gas,
-                    max_fee_wei=str(attempt.max_fee_wei),
-                    tip_wei=str(attempt.tip_wei),
-                    block_number=attempt.block_number,
-                    said="",
+                    **_attempt_columns(action, attempt), kind=attempt.kind, stage=Stage.RESERVED, said=""
                 )
             ).inserted_primary_key
             if made is None:
@@ -465,17 +454,9 @@ class Journal:
     def _adopt_attempt(self, db: Connection, action: Action, attempt: Attempt) -> None:
         db.execute(
             ATTEMPTS.insert().values(
-                action_id=action.id,
+                **_attempt_columns(action, attempt),
                 kind=AttemptKind.ADOPTED,
                 stage=Stage.SENT,
-                chain_id=action.draft.intent.chain_id,
-                signer=action.draft.signer,
-                nonce=attempt.nonce,
-                intent_hash=attempt.intent_hash,
-                gas=attempt.gas,
-                max_fee_wei=str(attempt.max_fee_wei),
-                tip_wei=str(attempt.tip_wei),
-                block_number=attempt.block_number,
                 raw=attempt.raw.hex() if attempt.raw else None,
                 hash=attempt.hash,
                 said="found on chain",
@@ -687,3 +668,18 @@ class Journal:
     def mark_delivered(self, alert_ids: Sequence[int], at_s: int) -> None:
         with self._transaction() as db:
             db.execute(update(OUTBOX).where(OUTBOX.c.id.in_(alert_ids)).values(delivered_s=at_s))
+
+
+def _attempt_columns(action: Action, attempt: Attempt) -> dict[str, Any]:
+    """What a row of attempts holds whatever became of it."""
+    return {
+        "action_id": action.id,
+        "chain_id": action.draft.intent.chain_id,
+        "signer": action.draft.signer,
+        "nonce": attempt.nonce,
+        "intent_hash": attempt.intent_hash,
+        "gas": attempt.gas,
+        "max_fee_wei": str(attempt.max_fee_wei),
+        "tip_wei": str(attempt.tip_wei),
+        "block_number": attempt.block_number,
+    }
