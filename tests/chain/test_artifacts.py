@@ -64,7 +64,14 @@ def test_cache_stays_where_it_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"\x1f\x8b not gzip", gzip.compress(b"{}")[:-9] + bytes(9), gzip.compress(b"{}"), None]
+    "damage",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x1f\x8b not gzip", id="not gzip"),
+        pytest.param(gzip.compress(b"{}", mtime=0)[:-9] + bytes(9), id="broken gzip"),
+        pytest.param(gzip.compress(b"{}", mtime=0), id="another file"),
+        pytest.param(None, id="missing"),
+    ],
 )
 def test_a_damaged_or_missing_kept_chain_is_not_used(tmp_path: Path, damage: bytes | None) -> None:
     file = tmp_path / "kept.json.gz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -54,6 +55,25 @@ def tracked_files() -> list[Path]:
 
 def modules(top: Path = MONITOR) -> list[Path]:
     return sorted(path for path in top.rglob("*.py") if "node_modules" not in path.parts)
+
+
+def test_every_process_collects_the_same_tests() -> None:
+    """Workers that disagree on a test's name run nothing at all, so no name may hold a time, an order of a set or an
+    address in memory."""
+    collected = [
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:randomly", "tests"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.splitlines()
+        for seed in ("1", "2")
+    ]
+    first, second = ([line for line in lines if "::" in line] for lines in collected)
+    assert len(first) > 1000
+    assert first == second
 
 
 class TestTree:
