@@ -14,9 +14,10 @@ from monitor.testing.devchain import CallReverted
 from monitor.testing.py_evm import EthTesterDevChain
 
 
-def test_price_feed_artifact_is_what_its_source_compiles_to() -> None:
-    compiled = compile_contract(ROOT / "monitor" / "contracts" / "PriceFeed.vy")
-    assert (ROOT / "abis" / "PriceFeed.json").read_text() == artifact_text(compiled)
+@pytest.mark.parametrize("name", ["PriceFeed", "guard"])
+def test_artifact_is_what_its_source_compiles_to(name: str) -> None:
+    compiled = compile_contract(ROOT / "monitor" / "contracts" / f"{name}.vy")
+    assert (ROOT / "abis" / f"{name}.json").read_text() == artifact_text(compiled)
 
 
 def test_lock_is_complete_and_names_no_registry() -> None:
