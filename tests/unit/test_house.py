@@ -59,7 +59,8 @@ def modules(top: Path = MONITOR) -> list[Path]:
 
 def test_every_process_collects_the_same_tests() -> None:
     """Workers that disagree on a test's name run nothing at all, so no name may hold a time, an order of a set or an
-    address in memory."""
+    address in memory.
+    """
     collected = [
         subprocess.run(
             [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:randomly", "tests"],
