@@ -29,8 +29,8 @@ from monitor.testing.kill_child import POINTS
 from monitor.testing.kill_harness import KillRun, naive_run
 from monitor.testing.model_port import build
 from tests.execution.ports import OddPort
-from tests.execution.rows import row
 from tests.execution.world import ASSET, GUARDIAN, World, rich_limits, run
+from tests.faults.rows import row
 
 
 def in_child(work: Callable[[], None]) -> int:

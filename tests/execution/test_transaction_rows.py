@@ -15,8 +15,8 @@ from monitor.execution.transaction import DynamicFee, tx_hash
 from monitor.journal.rows import AttemptKind, Draft, Hold
 from monitor.testing.model_port import Faults, LocalSigner, build
 from tests.execution.ports import OddPort, disputed, refuse
-from tests.execution.rows import row
 from tests.execution.world import GUARDIAN, GWEI, World, run
+from tests.faults.rows import row
 
 
 def odd(folder: Path, off: str | None, endpoints: int = 1, **more: object) -> tuple[World, OddPort]:

@@ -1,21 +1,18 @@
-"""The fault lab: a row is a scenario that must hold with every defence on, and must fail with its defence off.
+"""The fault lab: an anvil for each scenario, with proxies before it and readers whose defences are the row's.
 
-A scenario gets a Lab with an anvil of its own, makes proxies and chains there, and asserts. The second run switches one
-defence off and must end in an AssertionError, else the test proves nothing. Rows register themselves for the table.
+A scenario makes proxies and chains there, and asserts; tests/faults/rows.py makes it a test and a line of the table.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 from monitor.chain.clock import SYSTEM, Clock
-from monitor.chain.defences import ALL, Defences
+from monitor.chain.defences import Defences
 from monitor.chain.endpoint import Endpoint
 from monitor.chain.heads import Heads
 from monitor.chain.pool import Patience
@@ -31,22 +28,6 @@ ECHO = "0x" + "Ec" * 20
 ECHO_CODE = "0x600436038060046000376000f3"
 FAST = Patience(hedge_s=0.15, total_s=2.0, pause_s=0.01, tries=2)
 SHORT = Limits(deadline_s=5, answer_bytes=4 * 1024 * 1024)
-OFF_WITHIN_S = 30.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    row: str
-    behaviour: str
-    test: str
-    defence: str | None
-    limit: str
-
-
-ROWS: list[Row] = []
-Scenario = Callable[["Lab"], Awaitable[None]]
 
 
 @dataclass
@@ -120,32 +101,3 @@ async def open_lab(defences: Defences) -> AsyncIterator[Lab]:
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() - before if not task.done()]
     assert left == [], left
-
-
-def row(name: str, behaviour: str, defence: str | None = None, limit: str = "") -> Callable[[Scenario], Any]:
-    """Make a scenario the test of a row. Without a defence it is run once, and `limit` must say why."""
-    if defence is None and not limit:
-        raise AssertionError(f"{name} has neither a defence nor a limit")
-
-    def decorate(scenario: Scenario) -> Any:
-        ROWS.append(Row(name, behaviour, scenario.__name__, defence, limit))
-
-        @pytest.mark.anvil
-        @pytest.mark.parametrize("without", [None, defence] if defence else [None], ids=str)
-        async def test(without: str | None) -> None:
-            if without is None:
-                async with open_lab(ALL) as lab:
-                    await scenario(lab)
-                return
-            async with open_lab(ALL.without(without)) as lab:
-                with pytest.raises(AssertionError):
-                    async with asyncio.timeout(OFF_WITHIN_S):
-                        await scenario(lab)
-
-        test.__name__ = scenario.__name__
-        test.__qualname__ = scenario.__name__
-        test.__module__ = scenario.__module__
-        test.__doc__ = scenario.__doc__
-        return test
-
-    return decorate

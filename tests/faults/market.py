@@ -22,7 +22,7 @@ from monitor.report import Report, Subject
 from monitor.testing.aave_v3 import account_data
 from monitor.testing.contracts import compile_contract
 from monitor.testing.devchain import CallReverted
-from tests.faults.lab import ROWS, Row
+from tests.faults.rows import declare
 from tests.localnet_fixtures import AnvilAave
 
 FIELDS = (
@@ -131,11 +131,11 @@ Scenario = Callable[[OracleLab], Awaitable[None]]
 def oracle_row(
     name: str, behaviour: str, defence: str, careless: Any, versions: tuple[str, ...] = ("3.0", "3.6")
 ) -> Callable[[Scenario], Any]:
-    """As lab.row; `defence` is `module:name` and `careless` takes its place in the second run."""
+    """As rows.row with `careless`, on a market of each version."""
     module, _, attribute = defence.partition(":")
 
     def decorate(scenario: Scenario) -> Any:
-        ROWS.append(Row(name, behaviour, scenario.__name__, f"{module.rpartition('.')[2]}.{attribute}", ""))
+        declare(scenario, name, behaviour, f"{module.rpartition('.')[2]}.{attribute}", "")
 
         @pytest.mark.anvil
         @pytest.mark.parametrize(

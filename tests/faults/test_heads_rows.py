@@ -13,8 +13,9 @@ from monitor.core.secret import RpcUrl
 from monitor.core.types import BlockRef, Call, Ok
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.clock import FakeClock
-from tests.faults.lab import Lab, outcome, row
+from tests.faults.lab import Lab, outcome
 from tests.faults.proxy import Edit, Item
+from tests.faults.rows import row
 
 ONCE = Patience(tries=1)
 TIME = "0x" + "C1" * 20

@@ -12,8 +12,9 @@ from monitor.core.types import BlockRef, Call, LogQuery, Ok, Reverted, Unread
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.artifacts import own_contract
 from monitor.testing.clock import FakeClock
-from tests.faults.lab import Lab, echo_call, endpoint, outcome, row
+from tests.faults.lab import Lab, echo_call, endpoint, outcome
 from tests.faults.proxy import FaultProxy, Item
+from tests.faults.rows import row
 
 NUMBER = "0x" + "b1" * 20
 """Answers the number of its block: 4360005260206000f3."""

@@ -17,8 +17,9 @@ from monitor.chain.transport import AccessRefused, Limits
 from monitor.core.errors import BadAnswer, ChainError, RateLimited, RpcUnavailable
 from monitor.core.types import BlockRef, Ok
 from monitor.testing.clock import FakeClock
-from tests.faults.lab import FAST, Lab, echo_call, endpoint, outcome, row
+from tests.faults.lab import FAST, Lab, echo_call, endpoint, outcome
 from tests.faults.proxy import Item, edits, flood, says
+from tests.faults.rows import row
 
 
 @row("R1", "connection refused: the next endpoint within a second; the last is never given up", "failover")
