@@ -15,7 +15,17 @@ from sqlalchemy import RowMapping
 
 from monitor.core.actions import ActionState, Intent
 from monitor.core.types import BlockRef
-from monitor.journal.rows import Action, Attempt, AttemptKind, Draft, Inclusion, Record, Stage
+from monitor.journal.rows import (
+    Action,
+    Alert,
+    Attempt,
+    AttemptKind,
+    Draft,
+    Inclusion,
+    Record,
+    Severity,
+    Stage,
+)
 
 GENESIS = "0" * 64
 """What the first record is chained to."""
@@ -83,4 +93,34 @@ def action_from(row: RowMapping, attempts: Sequence[RowMapping]) -> Action:
         changed_s=row["changed_s"],
         note=row["note"],
         attempts=tuple(attempt_from(attempt) for attempt in attempts),
+    )
+
+
+# -- alerts ----------------------------------------------------------------------------------------------------------
+
+
+def alert_from(row: RowMapping) -> Alert:
+    return Alert(**{**{name: row[name] for name in Alert.__dataclass_fields__}, "severity": Severity(row["severity"])})
+
+
+def resting(chain_id: int, number: int, block_hash: str) -> dict[str, Any]:
+    """The columns of an alert that is true only as long as this block is on the chain."""
+    return {"chain_id": chain_id, "block_number": number, "block_hash": block_hash, "standing": "provisional"}
+
+
+def about(draft: Draft, state: ActionState, tx_hash: str | None = None) -> str:
+    """What an action's alert is about, as JSON: enough to tell it without looking anything up."""
+    decision = json.loads(draft.decision)
+    told = {name: decision.get(name) for name in ("cause", "why", "symbol", "decimals", "target")}
+    healths = {"before": decision.get("health_before"), "expected": decision.get("health_expected")}
+    return canonical(
+        {
+            **told,
+            **healths,
+            "position": draft.intent.position_id,
+            "action": draft.intent.kind,
+            "amount": str(draft.amount),
+            "state": state.value,
+            "tx": tx_hash,
+        }
     )

@@ -16,13 +16,27 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateColumn
 
 from monitor.journal.rows import JournalUnfit
-from monitor.journal.tables import META, METADATA, SCHEMA_VERSION
+from monitor.journal.tables import META, METADATA, OUTBOX, SCHEMA_VERSION
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (METADATA.create_all,)
+
+def _alerts_by_channel(connection: Connection) -> None:
+    """Schema 2: alerts say what they rest on, and to whom they were delivered. A new journal has it all already."""
+    known = {column["name"] for column in inspect(connection).get_columns(OUTBOX.name)}
+    for column in OUTBOX.columns:
+        if column.name not in known:
+            made = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {OUTBOX.name} ADD COLUMN {made}")
+    for index in OUTBOX.indexes:
+        index.create(connection, checkfirst=True)
+    METADATA.create_all(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (METADATA.create_all, _alerts_by_channel)
 """`MIGRATIONS[n]` leads from schema version n to n + 1."""
 
 BUSY_MS = 2000

@@ -250,7 +250,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A row of the outbox: delivered at least once, and by its key recognisable when it comes twice."""
+    """A row of the outbox: delivered at least once, and by its key recognisable when it comes twice.
+
+    `detail` is JSON of what it is about; `standing` is provisional, final or withdrawn (see tables.OUTBOX).
+    """
 
     id: int
     record_seq: int
@@ -259,6 +262,15 @@ class Alert:
     subject: str
     body: str
     at_s: int
+    kind: str = "action"
+    detail: str = "{}"
+    chain_id: int | None = None
+    block_number: int | None = None
+    block_hash: str | None = None
+    standing: str = "final"
+    corrects: int | None = None
+    seen_s: int | None = None
+    escalated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,16 @@ from monitor.core.types import Address, BlockRef
 from monitor.journal import engine as opening
 from monitor.journal.codec import (
     GENESIS,
+    about,
     action_from,
+    alert_from,
     attempt_from,
     canonical,
     draft_to_json,
     intent_to_json,
     record_from,
     record_hash,
+    resting,
 )
 from monitor.journal.lock import FileLock
 from monitor.journal.rows import (
@@ -192,15 +195,46 @@ class Journal:
         db.execute(RECORDS.insert().values(**{**values, "hash": record_hash(record)}))
         return seq
 
-    def _alert(self, db: Connection, seq: int, key: str, severity: Severity, subject: str, body: str) -> None:
+    def _alert(
+        self, db: Connection, seq: int, key: str, severity: Severity, subject: str, body: str, **more: Any
+    ) -> None:
         at_s = db.execute(select(RECORDS.c.at_s).where(RECORDS.c.seq == seq)).scalar_one()
         known = db.execute(select(OUTBOX.c.id).where(OUTBOX.c.dedupe_key == key)).first()
         if known is None:
             db.execute(
                 OUTBOX.insert().values(
-                    record_seq=seq, dedupe_key=key, severity=severity, subject=subject, body=body, at_s=at_s
+                    record_seq=seq, dedupe_key=key, severity=severity, subject=subject, body=body, at_s=at_s, **more
                 )
             )
+
+    # -- for the outbox beside it --------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, what: str = "") -> Iterator[Connection]:
+        """One commit of somebody else's rows. May raise: JournalBusy, JournalBroken, LeaseLost."""
+        with self._transaction(what) as db:
+            yield db
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """One consistent look at somebody else's rows. May raise: JournalBusy, JournalBroken."""
+        with self._reading() as db:
+            yield db
+
+    def append(
+        self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]
+    ) -> list[tuple[int, str]]:
+        """Many records (kind, subject, body) at once; answers seq and hash of each."""
+        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
+        first, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        rows = []
+        for seq, (kind, subject, body) in enumerate(entries, first):
+            record = Record(seq, at_s, kind, subject, None, canonical(body), prev)
+            prev = record_hash(record)
+            rows.append({**{name: getattr(record, name) for name in Record.__dataclass_fields__}, "hash": prev})
+        if rows:
+            db.execute(RECORDS.insert(), rows)
+        return [(row["seq"], row["hash"]) for row in rows]
 
     # -- what happens to an action -------------------------------------------------------------------------------
 
@@ -240,7 +274,10 @@ class Journal:
                 note="",
             )
         )
-        self._alert(db, seq, f"{draft.id}/1", Severity.WARN, draft.id, f"planned: {draft.intent.kind}")
+        rests = resting(draft.block.chain_id, draft.block.number, draft.block.hash)
+        detail = about(draft, ActionState.PLANNED)
+        why = f"planned: {draft.intent.kind}"
+        self._alert(db, seq, f"{draft.id}/1", Severity.WARN, draft.id, why, detail=detail, **rests)
         return True
 
     def arm(
@@ -425,7 +462,12 @@ class Journal:
             )
         )
         if state is not action.state or severity is not Severity.INFO:
-            self._alert(db, seq, f"{action.id}/{version}", severity, action.id, f"{state}: {why}")
+            rests: dict[str, Any] = {}
+            if state is ActionState.MINED and columns.get("mined_block"):
+                rests = resting(action.draft.intent.chain_id, columns["mined_number"], columns["mined_block"])
+            detail = about(action.draft, state, columns.get("mined_hash"))
+            key = f"{action.id}/{version}"
+            self._alert(db, seq, key, severity, action.id, f"{state}: {why}", detail=detail, **rests)
         return seq
 
     def _settle(self, db: Connection, action: Action, change: Change, at_s: int) -> None:
@@ -519,14 +561,15 @@ class Journal:
         if db.execute(select(HOLDS.c.scope).where(HOLDS.c.scope == hold.scope)).first() is None:
             db.execute(HOLDS.insert().values(scope=hold.scope, reason=hold.reason, at_s=at_s))
             seq = self._record(db, at_s, "hold", hold.scope, {"reason": hold.reason}, cause)
-            self._alert(db, seq, f"hold/{seq}", Severity.CRITICAL, hold.scope, f"on hold: {hold.reason}")
+            why = f"on hold: {hold.reason}"
+            self._alert(db, seq, f"hold/{seq}", Severity.CRITICAL, hold.scope, why, kind="hold")
 
     def release(self, scope: str, at_s: int) -> None:
         """A person has understood why."""
         with self._transaction("release") as db:
             db.execute(HOLDS.delete().where(HOLDS.c.scope == scope))
             seq = self._record(db, at_s, "release", scope, {})
-            self._alert(db, seq, f"hold/{seq}", Severity.INFO, scope, "no longer on hold")
+            self._alert(db, seq, f"hold/{seq}", Severity.INFO, scope, "no longer on hold", kind="hold")
 
     def holds(self) -> tuple[Hold, ...]:
         with self._reading() as db:
@@ -661,9 +704,7 @@ class Journal:
         """Undelivered, oldest first."""
         query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
         with self._reading() as db:
-            rows = db.execute(query).mappings().all()
-        names = Alert.__dataclass_fields__
-        return [Alert(**{**{name: row[name] for name in names}, "severity": Severity(row["severity"])}) for row in rows]
+            return [alert_from(row) for row in db.execute(query).mappings()]
 
     def mark_delivered(self, alert_ids: Sequence[int], at_s: int) -> None:
         with self._transaction() as db:

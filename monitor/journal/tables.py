@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
 
@@ -172,13 +172,86 @@ OUTBOX = Table(
     Column("body", Text, nullable=False),
     Column("at_s", Integer, nullable=False),
     Column("delivered_s", Integer),
+    Column("kind", String, nullable=False, server_default="action"),
+    Column("detail", Text, nullable=False, server_default="{}"),
+    Column("chain_id", Integer),
+    Column("block_number", Integer),
+    Column("block_hash", String),
+    Column("standing", String, nullable=False, server_default="final"),
+    Column("corrects", Integer),
+    Column("seen_s", Integer),
+    Column("escalated", Integer, nullable=False, server_default="0"),
 )
+"""What is to be told. `delivered_s`: since when nobody is left to tell. Where an alert rests on a block, `standing` is
+
+provisional until that block is final, and withdrawn if it left the chain. `seen_s` and all times of delivery are the
+machine's, `at_s` is the chain's. Columns from `kind` on came with schema 2.
+"""
 Index(
     "outbox_pending",
     OUTBOX.c.id,
     sqlite_where=text("delivered_s IS NULL"),
     postgresql_where=text("delivered_s IS NULL"),
 )
+Index(
+    "outbox_provisional",
+    OUTBOX.c.chain_id,
+    sqlite_where=text("standing = 'provisional'"),
+    postgresql_where=text("standing = 'provisional'"),
+)
+
+CHANNELS = Table(
+    "channels",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("since_id", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since_s", Integer),
+    Column("retry_s", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("told", Integer, nullable=False),
+    Column("delivered_s", Integer),
+)
+"""How each channel fares. It is told alerts above `since_id`; after failures not before `retry_s`. `told`: others know
+
+that it fails. Its URL is not here.
+"""
+
+MESSAGES = Table(
+    "messages",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("channel", String, nullable=False),
+    Column("made_s", Integer, nullable=False),
+    Column("done_s", Integer),
+)
+"""What is sent to a channel in one piece, written before its first try: whoever gets it twice sees the same key."""
+Index(
+    "messages_pending",
+    MESSAGES.c.channel,
+    sqlite_where=text("done_s IS NULL"),
+    postgresql_where=text("done_s IS NULL"),
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column("outbox_id", Integer, ForeignKey("outbox.id"), primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("message_key", String, ForeignKey("messages.key"), nullable=False, index=True),
+)
+"""Which alert is in which message: at most one for each channel."""
+
+LEVELS = Table(
+    "levels",
+    METADATA,
+    Column("position_id", String, primary_key=True),
+    Column("level", String, nullable=False),
+    Column("health", String, nullable=False),
+    Column("since_s", Integer, nullable=False),
+    Column("reminded", Integer, nullable=False),
+)
+"""The level that was told last of each position; none is ok. `since_s` by the machine's clock."""
 
 
 def _ddl(statement: str) -> ExecutableDDLElement:
