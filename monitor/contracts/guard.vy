@@ -222,15 +222,20 @@ def close(
     deadline: uint256,
     collateral: address,
     debt: address,
+    max_repay: uint256,
     max_collateral: uint256,
     router: address,
     fee: uint24,
 ):
-    """@notice Repays all variable debt of one asset with collateral, and leaves health no lower than it was."""
+    """
+    @notice Repays all variable debt of one asset with collateral, and leaves health no lower than it was.
+    @dev    `max_repay` bounds what one signature can move: who signs cannot know what the debt will be.
+    """
     before: uint256 = self._health(owner)
     assert before < self.settings[owner].close_below, "CLOSE_BELOW"
     v_token: address = (staticcall Pool(POOL).getReserveData(debt)).variableDebtTokenAddress
     repay: uint256 = self._balance(v_token, owner)
+    assert repay <= max_repay, "MAX_REPAY"
     sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, repay, max_collateral, router, fee)
     assert self._balance(v_token, owner) == 0, "DEBT_LEFT"
     after: uint256 = self._health(owner)
@@ -392,6 +397,13 @@ def allowed_today(owner: address) -> uint256:
     total: uint256 = self.spent[owner][today] + self.spent[owner][today - 1]
     cap: uint256 = self.settings[owner].daily_cap
     return cap - min(cap, total)
+
+
+@view
+@external
+def code_hash_of(contract: address) -> bytes32:
+    """@notice What `set_router` has to be given, and what a router's code is now."""
+    return contract.codehash
 
 
 @view
