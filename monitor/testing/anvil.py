@@ -238,6 +238,9 @@ class AnvilDevChain(DevChain):
         fields = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(TRANSACTION_GAS)}
         return bytes.fromhex(self.rpc("eth_call", fields, "latest")[2:])
 
+    def code(self, address: str) -> bytes:
+        return bytes.fromhex(self.rpc("eth_getCode", address, "latest")[2:])
+
     def mine(self, blocks: int = 1) -> None:
         for _ in range(blocks):
             self.rpc("evm_mine")

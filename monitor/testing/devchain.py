@@ -77,6 +77,10 @@ class DevChain(ABC):
         """The answer at the newest block, under that block's own timestamp."""
 
     @abstractmethod
+    def code(self, address: str) -> bytes:
+        """What runs at this address now; empty where there is no contract."""
+
+    @abstractmethod
     def mine(self, blocks: int = 1) -> None: ...
 
     @abstractmethod

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from monitor.core.errors import ChainError, ConfigError
-from monitor.testing import aave_v3
+from monitor.testing import aave_v3, guard
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
 from monitor.testing.devchain import MAX_UINT256
+from monitor.testing.guard import GuardSite
 from monitor.testing.solc import AAVE_3_6, compile_project
 
 DEFAULT_PORT = 8545
@@ -36,7 +37,10 @@ STOP_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Localnet:
-    """A running chain; `birth` tells its process from a later one with the same pid, `scratch` is anvil's directory."""
+    """A running chain; `birth` tells its process from a later one with the same pid, `scratch` is anvil's directory.
+
+    `guards` has the guard and the exchange of each market, under the market's name, where they were asked for.
+    """
 
     port: int
     pid: int
@@ -44,6 +48,7 @@ class Localnet:
     scratch: str
     block_time: int | None
     markets: Mapping[str, AaveMarket]
+    guards: Mapping[str, GuardSite]
 
     @property
     def url(self) -> str:
@@ -53,12 +58,19 @@ class Localnet:
         return AnvilDevChain(self.url)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"markets": {name: market.to_json() for name, market in self.markets.items()}}
+        return asdict(self) | {
+            "markets": {name: market.to_json() for name, market in self.markets.items()},
+            "guards": {name: site.to_json() for name, site in self.guards.items()},
+        }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:
         return cls(
-            **{**raw, "markets": {name: AaveMarket.from_json(market) for name, market in raw["markets"].items()}}
+            **{
+                **raw,
+                "markets": {name: AaveMarket.from_json(market) for name, market in raw["markets"].items()},
+                "guards": {name: GuardSite.from_json(site) for name, site in raw["guards"].items()},
+            }
         )
 
 
@@ -79,10 +91,12 @@ def start(
     port: int = 0,
     block_time: int | None = None,
     own_session: bool = False,
+    guarded: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[AnvilProcess, Localnet]:
     """Anvil with one market per version, at the present time; port 0 takes a free one.
 
+    `guarded`: also a guard for each, and an exchange with a pool for every pair of assets.
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
@@ -99,6 +113,11 @@ def start(
         say(f"anvil listens on {process.url}; deploying Aave {' and '.join(versions)}")
         chain = process.chain()
         markets = aave_v3.deploy_all(chain, versions)
+        guards = {}
+        if guarded:
+            began = time.monotonic()
+            guards = {NAMES[market.version]: guard.deploy(chain, market) for market in markets}
+            say(f"guards and Uniswap V3 with a pool for every pair took {time.monotonic() - began:.1f} s")
         chain.rpc("anvil_removeBlockTimestampInterval")
         chain.set_next_timestamp(int(time.time()))
         for market in markets:
@@ -108,7 +127,7 @@ def start(
         chain.close()
         named = {NAMES[market.version]: market for market in markets}
         return process, Localnet(
-            process.port, process.pid, birth_of(process.pid) or "", str(process.scratch), block_time, named
+            process.port, process.pid, birth_of(process.pid) or "", str(process.scratch), block_time, named, guards
         )
     except BaseException:
         process.stop()

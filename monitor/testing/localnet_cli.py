@@ -59,7 +59,7 @@ def up(port: int, version: str, block_time: int | None, background: bool, config
     """Start the chain, deploy, print addresses and write a levmon.toml."""
     localnet.check_config_path(config)
     versions: tuple[Version, ...] = tuple(v for v in VERSIONS if version in {v, "both"})
-    process, net = localnet.start(versions, port=port, block_time=block_time, own_session=True, say=say)
+    process, net = localnet.start(versions, port=port, block_time=block_time, own_session=True, guarded=True, say=say)
     with ExitStack() as undo:
         undo.callback(localnet.forget, net)
         undo.callback(process.stop)
@@ -88,6 +88,13 @@ def _print_addresses(net: localnet.Localnet, config: Path) -> None:
         click.echo(f"\n{name}: Aave {market.version}, {len(market.borrowers)} borrowers")
         for role in ("provider", "pool", "configurator", "oracle", "data_provider", "admin", "liquidator"):
             click.echo(f"  {role:13} {getattr(market, role)}")
+        site = net.guards[name]
+        for role, address in (
+            ("guard", site.guard),
+            ("router", site.exchange.router),
+            ("quoter", site.exchange.quoter),
+        ):
+            click.echo(f"  {role:13} {address}")
         for reserve in market.reserves.values():
             click.echo(f"  {reserve.symbol:13} {reserve.asset}  feed {reserve.feed}  {reserve.decimals} decimals")
     click.echo(f"\nwrote {config}")

@@ -134,6 +134,10 @@ class EthTesterDevChain(DevChain):
             raise CallReverted("call", bytes(computation.output))
         return bytes(computation.output)
 
+    def code(self, address: str) -> bytes:
+        chain = self.tester.backend.chain
+        return bytes(chain.get_vm(chain.get_canonical_head()).state.get_code(to_canonical_address(address)))
+
     def mine(self, blocks: int = 1) -> None:
         for _ in range(blocks):
             self._seal()

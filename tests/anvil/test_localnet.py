@@ -152,7 +152,7 @@ def test_somebody_elses_config_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_recycled_pid_is_left_alone(anvil_aave: AnvilAave, tmp_path: Path, own_state: Path) -> None:
     stranger = localnet.Localnet(
-        1, os.getpid(), "not when we were born", str(tmp_path / "none"), None, {"core": anvil_aave.market}
+        1, os.getpid(), "not when we were born", str(tmp_path / "none"), None, {"core": anvil_aave.market}, {}
     )
     localnet.save(stranger)
     assert localnet.stop(stranger) is False
