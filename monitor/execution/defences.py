@@ -25,6 +25,12 @@ class Defences:
     """a nonce is given out only where chain and journal agree on it"""
     full_bump: bool = True
     """a replacement offers at least 12.5 % more than any attempt and than the pool's occupant"""
+    reserve_first: bool = True
+    """the signer is asked only for what the journal has reserved"""
+    resume: bool = True
+    """what an earlier life of the process left open is carried on"""
+    drain: bool = True
+    """on shutdown nothing new is armed"""
     no_storm: bool = True
     """a send that was refused for lack of funds is tried once a block and told once"""
     fee_cap: bool = True
@@ -43,6 +49,8 @@ class Defences:
     """three reverts put the position on hold"""
     witnesses: bool = True
     """two endpoints must tell the same of a receipt before it settles anything"""
+    canonical: bool = True
+    """a receipt counts only while its block is on the chain"""
     check_hash: bool = True
     """an endpoint that answers another hash than that of the bytes is not believed"""
     verify_signature: bool = True
@@ -55,6 +63,10 @@ class Defences:
     """without a passed simulation at the newest block nothing is signed"""
     private_fallback: bool = True
     """what a private relay does not include goes public after its time, where policy allows"""
+    private_only: bool = True
+    """what may not go public never does"""
+    recheck: bool = True
+    """right before a signature the position is looked at once more"""
     kill_switch: bool = True
     """the kill switch is looked at before each signature and each send"""
     lease: bool = True

@@ -139,6 +139,7 @@ class Executor:
         self._recheck = recheck
         self._probe = probe
         self._reconciled = not self._defences.recovery
+        self._forgotten = set() if self._defences.resume else {one.id for one in journal.actions(only_open=True)}
         self.draining = False
         """Set on shutdown: nothing new is armed, what is on its way is still looked after."""
 
@@ -154,6 +155,8 @@ class Executor:
             report.held.append(f"the chain cannot be read: {error.message}")
             return report
         for action in self._journal.actions(chain_id=head.chain_id, only_open=True):
+            if action.id in self._forgotten:
+                continue
             try:
                 done, why = await self._work(action, view)
             except ChainError as error:
@@ -302,7 +305,7 @@ class Executor:
     # -- arming --------------------------------------------------------------------------------------------------
 
     async def _arm(self, action: Action, view: _View) -> _Done:
-        if self.draining:
+        if self.draining and self._defences.drain:
             return _Done(action, "levmon is shutting down")
         draft, account = action.draft, view.accounts[action.draft.signer]
         nonces = NonceView(account.nonce, self._journal.next_nonce(draft.intent.chain_id, draft.signer))
@@ -335,7 +338,7 @@ class Executor:
     async def _gate(self, action: Action, view: _View) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded:
         """The position and the very transaction, at the newest block."""
         draft = action.draft
-        if self._recheck is not None:
+        if self._recheck is not None and self._defences.recheck:
             try:
                 needless = await self._recheck(draft, view.head)
             except ChainError as error:
@@ -429,6 +432,8 @@ class Executor:
         judge = self._judge(action, charge, view.accounts[action.draft.signer])
         if action.attempts and charge.gas_wei <= self._journal.charge(action.id).gas_wei:
             judge = _no_objection  # it costs no more than what was allowed already
+        if not self._defences.reserve_first:
+            await self._signer.sign(self._request(action, attempt))
         made = self._journal.reserve_attempt(action, attempt, charge, judge, view.head.timestamp)
         return await self._sign(self._journal.action(action.id), made, view)
 
@@ -442,25 +447,29 @@ class Executor:
                 return self._told(action, f"the endpoint serves chain {found}", view, Severity.CRITICAL)
         if self._defences.lease:
             self._journal.check_lease()
-        intent = None if attempt.kind is AttemptKind.CANCEL else draft.intent
-        request = SignRequest(
+        request = self._request(action, attempt)
+        signed = await self._signer.sign(request)
+        if self._defences.verify_signature:
+            call = self._build(request.intent) if request.intent else cancel_call(draft.signer)
+            verify(signed, request, call)
+        if not self._defences.save_before_send:
+            await self._chain.send_raw(signed.raw)
+        saved = self._journal.save_signature(action, attempt, signed.raw, signed.hash, view.head.timestamp)
+        return _Done(saved, "signed", more=True)
+
+    def _request(self, action: Action, attempt: Attempt) -> SignRequest:
+        draft = action.draft
+        return SignRequest(
             action_id=action.id,
             epoch=self._journal.epoch,
             chain_id=draft.intent.chain_id,
             sender=draft.signer,
             nonce=attempt.nonce,
-            intent=intent,
+            intent=None if attempt.kind is AttemptKind.CANCEL else draft.intent,
             gas=attempt.gas,
             max_fee_per_gas_wei=attempt.max_fee_wei,
             max_priority_fee_per_gas_wei=attempt.tip_wei,
         )
-        signed = await self._signer.sign(request)
-        if self._defences.verify_signature:
-            verify(signed, request, self._build(intent) if intent else cancel_call(draft.signer))
-        if not self._defences.save_before_send:
-            await self._chain.send_raw(signed.raw)
-        saved = self._journal.save_signature(action, attempt, signed.raw, signed.hash, view.head.timestamp)
-        return _Done(saved, "signed", more=True)
 
     # -- sending -------------------------------------------------------------------------------------------------
 

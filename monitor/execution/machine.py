@@ -215,7 +215,7 @@ def inclusion(action: Action, seen: Observation, rules: Rules) -> Inclusion | No
         signed = tuple(attempt for attempt in signed if attempt.stage is Stage.SENT)
     for attempt in signed:
         receipt = seen.receipts.get(attempt.hash or "")
-        if receipt is not None and receipt.block_hash in seen.canonical:
+        if receipt is not None and (receipt.block_hash in seen.canonical or not rules.defences.canonical):
             return Inclusion(receipt.hash, receipt.block_number, receipt.block_hash, receipt.ok)
     return None
 

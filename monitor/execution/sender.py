@@ -66,7 +66,7 @@ def channel(attempt: Attempt, head_number: int, relay: PrivateRelay | None, defe
         return True
     if not defences.private_fallback:
         return True
-    return False if relay.then_public else None
+    return False if relay.then_public or not defences.private_only else None
 
 
 async def broadcast(

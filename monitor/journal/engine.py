@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateColumn
 
+from monitor.journal.defences import ALL, Defences
 from monitor.journal.rows import JournalUnfit
 from monitor.journal.tables import META, METADATA, OUTBOX, SCHEMA_VERSION
 
@@ -42,11 +43,17 @@ MIGRATIONS: tuple[Migration, ...] = (METADATA.create_all, _alerts_by_channel)
 BUSY_MS = 2000
 
 
-def connect(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
-    """An engine with one connection. Touches nothing yet."""
+def connect(
+    url: str,
+    *,
+    busy_ms: int = BUSY_MS,
+    storage: type[sqlite3.Connection] = sqlite3.Connection,
+    defences: Defences = ALL,
+) -> Engine:
+    """An engine with one connection. Touches nothing yet. `storage` makes SQLite's connections: a seam for faults."""
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, isolation_level="SERIALIZABLE", pool_size=1, max_overflow=0)
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": busy_ms / 1000})
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": busy_ms / 1000, "factory": storage})
 
     def configure(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # the driver must not open transactions of its own kind
@@ -57,7 +64,8 @@ def connect(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", configure)
-    event.listen(engine, "begin", begin)
+    if defences.one_commit:
+        event.listen(engine, "begin", begin)
     return engine
 
 
@@ -85,10 +93,10 @@ def verify_durable(connection: Connection) -> None:
             raise JournalUnfit(f"the journal is damaged: {row[0]}", hint="restore a copy, then reconcile the keys")
 
 
-def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS, defences: Defences = ALL) -> None:
     """Bring the schema to the newest version, inside the caller's transaction. May raise: JournalUnfit."""
     version = schema_version(connection)
-    if version > len(migrations):
+    if version > len(migrations) and defences.verify:
         raise JournalUnfit(
             f"the journal has schema {version}; this levmon knows up to {len(migrations)}",
             hint="use the levmon that wrote it, or a newer one",

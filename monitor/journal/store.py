@@ -32,6 +32,7 @@ from monitor.journal.codec import (
     record_hash,
     resting,
 )
+from monitor.journal.defences import ALL, Defences
 from monitor.journal.lock import FileLock
 from monitor.journal.rows import (
     IN_FLIGHT,
@@ -93,21 +94,25 @@ class Journal:
         probe: Callable[[str], None] = _nothing,
         migrations: Sequence[opening.Migration] = opening.MIGRATIONS,
         busy_ms: int = opening.BUSY_MS,
+        storage: type[sqlite3.Connection] = sqlite3.Connection,
+        defences: Defences = ALL,
     ) -> None:
-        """Takes the lock and the next lease epoch. May raise: JournalError."""
+        """Takes the lock and the next lease epoch. `storage`: see engine.connect. May raise: JournalError."""
         file = opening.file_of(url)
-        self._lock = FileLock(file.with_name(file.name + ".lock")) if file else None
+        self._lock = FileLock(file.with_name(file.name + ".lock")) if file and defences.lock else None
         self._probe = probe
         self._broken = ""
-        self._engine: Engine = opening.connect(url, busy_ms=busy_ms)
+        self._defences = defences
+        self._engine: Engine = opening.connect(url, busy_ms=busy_ms, storage=storage, defences=defences)
         self.epoch = 0
         try:
             self._connection = self._engine.connect()
             with self._connection.begin():
-                opening.migrate(self._connection, migrations)
-            with self._connection.begin():
-                opening.verify_durable(self._connection)
-                self._verify_tail(self._connection)
+                opening.migrate(self._connection, migrations, defences)
+            if defences.verify:
+                with self._connection.begin():
+                    opening.verify_durable(self._connection)
+                    self._verify_tail(self._connection)
             self._take_lease(now_s, holder or f"pid {os.getpid()}")
         except DatabaseError as error:
             self.close()
@@ -130,7 +135,7 @@ class Journal:
     @contextmanager
     def _transaction(self, what: str = "") -> Iterator[Connection]:
         """One commit. May raise: JournalBusy, JournalBroken, LeaseLost."""
-        if self._broken:
+        if self._broken and self._defences.fail_closed:
             raise JournalBroken(f"the journal failed before: {self._broken}", hint="restart levmon once it is mended")
         try:
             with self._connection.begin():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -14,7 +15,8 @@ from sqlalchemy import Connection, text
 
 from monitor.core.actions import ActionState
 from monitor.execution.limits import AssetLimits
-from monitor.journal.engine import MIGRATIONS
+from monitor.journal.defences import ALL as ALL_OF_JOURNAL
+from monitor.journal.engine import MIGRATIONS, Migration
 from monitor.journal.rows import (
     JournalBroken,
     JournalBusy,
@@ -61,17 +63,16 @@ def raised(work: Callable[[], object]) -> type[BaseException] | None:
 @row(
     "P1",
     "kill -9 at twelve points: one effect per action, none lost, budgets exact, alerts all told",
-    limit="the naive sender is the run without defences",
+    "a journal before the send",
 )
-def test_killed_everywhere(folder: Path) -> None:
-    """P1-P9, a few kills at each point; scripts/kill_harness does thousands."""
+def test_killed_everywhere(folder: Path, off: str | None) -> None:
+    """P1-P9, a few kills at each point; scripts/kill_harness does thousands. What has no journal is a naive sender."""
+    if off:
+        assert naive_run(folder, "rows").run(40).problems == []
     tally = KillRun(folder, "rows").run(2 * len(POINTS))
     assert tally.problems == []
     assert set(tally.kills) == set(POINTS)
     assert tally.in_mempool
-    other = folder / "naive"
-    other.mkdir()
-    assert any("times" in problem for problem in naive_run(other, "rows").run(40).problems)
 
 
 @pytest.mark.slow
@@ -117,31 +118,27 @@ def kill_while(folder: Path, point: str, off: str | None) -> World:
     return world
 
 
-@row("P2", "killed after the decision was recorded: the next life acts on it, once", limit="it is the order of commits")
-def test_killed_after_plan(folder: Path) -> None:
-    world = kill_while(folder, "after plan commit", None)
+@row("P2", "killed after the decision was recorded: the next life acts on it, once", "resume")
+def test_killed_after_plan(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "after plan commit", off)
     assert (world.state(), world.chain.pool, world.plan()) == (ActionState.PLANNED, {}, None)
     world.finish()
     assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 1)
     world.close()
 
 
-@row("P3", "killed before budget and nonce are committed: neither is taken", limit="it is one transaction")
-def test_killed_before_arm(folder: Path) -> None:
-    world = kill_while(folder, "before arm commit", None)
+@row("P3", "killed before budget and nonce are committed: neither is taken", "one_commit")
+def test_killed_before_arm(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "before arm commit", off)
     assert (world.state(), world.journal.charges()) == (ActionState.PLANNED, {})
     world.finish()
     assert (world.effects(), world.audit(), world.journal.next_nonce(31337, GUARDIAN)) == (1, [], 1)
     world.close()
 
 
-@row(
-    "P4",
-    "killed after budget and nonce are committed: both are kept, and used once",
-    limit="it is one transaction",
-)
-def test_killed_after_arm(folder: Path) -> None:
-    world = kill_while(folder, "after arm commit", None)
+@row("P4", "killed after budget and nonce are committed: both are kept, and used once", "resume")
+def test_killed_after_arm(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "after arm commit", off)
     action = world.journal.action("a")
     assert (action.state, action.nonce, action.attempts) == (ActionState.ARMED, 0, ())
     assert world.journal.charges()["a"][0] == "reserved"
@@ -150,13 +147,9 @@ def test_killed_after_arm(folder: Path) -> None:
     world.close()
 
 
-@row(
-    "P6",
-    "killed between save and send: the saved bytes are sent, nothing is signed",
-    limit="it is the order of commits",
-)
-def test_killed_before_send(folder: Path) -> None:
-    world = kill_while(folder, "after save commit", None)
+@row("P6", "killed between save and send: the saved bytes are sent, nothing is signed", "resume")
+def test_killed_before_send(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "after save commit", off)
     saved = world.journal.action("a").attempts[0]
     assert (world.state(), world.chain.pool) == (ActionState.SIGNED, {})
     world.look()
@@ -166,9 +159,9 @@ def test_killed_before_send(folder: Path) -> None:
     world.close()
 
 
-@row("P8", "killed between receipt and mark: the receipt is looked for again", limit="it is the order of commits")
-def test_killed_before_mined(folder: Path) -> None:
-    world = kill_while(folder, "before mined commit", None)
+@row("P8", "killed between receipt and mark: the receipt is looked for again", "resume")
+def test_killed_before_mined(folder: Path, off: str | None) -> None:
+    world = kill_while(folder, "before mined commit", off)
     assert world.state() is ActionState.BROADCAST
     world.chain.mine()
     world.look()
@@ -219,13 +212,9 @@ def test_killed_after_send(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "P10",
-    "killed again and again, never living for more than a step: progress all the same",
-    limit="resuming has no switch",
-)
-def test_killed_in_a_loop(folder: Path) -> None:
-    world = World(folder)
+@row("P10", "killed again and again, never living for more than a step: progress all the same", "resume")
+def test_killed_in_a_loop(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
     world.plan()
     for _ in range(80):
         world.step()
@@ -234,13 +223,9 @@ def test_killed_in_a_loop(folder: Path) -> None:
     world.close()
 
 
-@row(
-    "P11",
-    "on shutdown nothing new is armed; what is on its way is looked after; the next start goes on",
-    limit="draining is the caller's word",
-)
-def test_draining(folder: Path) -> None:
-    world = World(folder)
+@row("P11", "on shutdown nothing new is armed; what is on its way is looked after; the next start goes on", "drain")
+def test_draining(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
     world.plan()
     world.look()
     world.executor.draining = True
@@ -253,13 +238,12 @@ def test_draining(folder: Path) -> None:
     world.close()
 
 
-@row("P12", "a second process on the same journal is refused", limit="the lock has no switch; P14 covers the epoch")
-def test_two_instances(folder: Path) -> None:
-    world = World(folder)
+@row("P12", "a second process on the same journal is refused; P14 is about the epoch", "lock")
+def test_two_instances(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
 
     def work() -> None:
-        url = f"sqlite:///{folder / 'journal.db'}"
-        os._exit(42 if raised(lambda: Journal(url, now_s=0)) is LeaseHeld else 1)
+        os._exit(42 if raised(world.open) is LeaseHeld else 1)
 
     assert in_child(work) == 42
     world.plan()
@@ -300,46 +284,55 @@ def test_fencing(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "P15",
-    "the journal is locked: no signature, an error that says so, and on with it afterwards",
-    limit="SQLite's lock has no switch",
-)
-def test_locked(folder: Path) -> None:
-    world = World(folder)
-    world.plan()
-    world.journal.close()
-    world.journal = Journal(f"sqlite:///{folder / 'journal.db'}", now_s=0, busy_ms=10)
-    world.executor._journal = world.journal
+@row("P15", "the journal is locked: no signature, an error that says so, and on with it afterwards", "reserve_first")
+def test_locked(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off, port=OddPort)
+    world.restart(busy_ms=10)
     other = sqlite3.connect(folder / "journal.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    assert raised(world.plan) is JournalBusy
+    other.execute("ROLLBACK")
+    world.plan()
+    # the lock comes when everything is ready to be signed
+
+    def lock(_: object) -> None:
+        other.execute("BEGIN IMMEDIATE")
+
+    world.port.edit_simulation = lock
     assert raised(world.look) is JournalBusy
     assert world.guardian.asked == []
+    world.port.edit_simulation = None
     other.execute("ROLLBACK")
     other.close()
     world.finish()
-    assert world.effects() == 1
+    assert (world.effects(), len(world.guardian.asked)) == (1, 1)
     world.close()
 
 
-@row(
-    "P16",
-    "disk full, read-only or failing: nothing is signed, and nothing is tried again before it was opened anew",
-    limit="SQLite's refusal has no switch",
-)
-def test_disk_trouble(folder: Path) -> None:
-    for pragma in ("max_page_count = 1", "query_only = ON"):
-        refused_by_the_disk(folder, pragma)
-    world = World(folder)
+class FailingDisk(sqlite3.Connection):
+    """A disk on which the next fsync of a commit fails, and all that follow succeed."""
 
-    def fail(what: str) -> None:
-        if what == "before arm commit":
+    failing = False
+
+    def commit(self) -> None:
+        if FailingDisk.failing:
+            FailingDisk.failing = False
+            self.rollback()
             raise sqlite3.OperationalError("disk I/O error")
+        super().commit()
 
-    world.journal._probe = fail
+
+@row(
+    "P16", "an fsync fails once: nothing is signed, and nothing is tried again before it was opened anew", "fail_closed"
+)
+def test_failed_fsync(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.restart(storage=FailingDisk)
     world.plan()
-    with pytest.raises((JournalError, sqlite3.OperationalError)):
-        world.look()
+    FailingDisk.failing = True
+    assert raised(world.look) is JournalBroken
+    assert raised(world.look) is JournalBroken, "went on as if nothing had happened"
+    assert (world.guardian.asked, world.chain.pool) == ([], {})
     world.restart()
     assert world.journal.charges() == {}
     world.finish()
@@ -347,30 +340,59 @@ def test_disk_trouble(folder: Path) -> None:
     world.close()
 
 
-def refused_by_the_disk(folder: Path, pragma: str) -> None:
-    world = World(folder)
+@row("P16", "disk full or read-only: refused, nothing is signed, and on with it when there is room", "fail_closed")
+def test_disk_full(folder: Path, off: str | None) -> None:
+    for name, pragma in (("full", "max_page_count = 1"), ("readonly", "query_only = ON")):
+        below = folder / name
+        below.mkdir()
+        world = World(below, off=off)
+        world.plan()
+        pragma_of(world, pragma)
+        big = world.draft("b", effect=2, decision="x" * 100_000)
+        assert raised(lambda world=world, big=big: world.journal.plan(big, world.now_s)) is JournalBroken, pragma  # type: ignore[misc]
+        pragma_of(world, "max_page_count = 1000000")
+        pragma_of(world, "query_only = OFF")
+        assert raised(world.look) is JournalBroken, "went on without having looked at the disk"
+        assert world.guardian.asked == []
+        world.restart()
+        world.finish()
+        assert (world.effects(), world.audit()) == (1, [])
+        world.close()
+
+
+def pragma_of(world: World, pragma: str) -> None:
     world.journal._connection.exec_driver_sql(f"PRAGMA {pragma}")
     world.journal._connection.rollback()
-    big = world.draft(decision="x" * 100_000)
-    assert raised(lambda: world.journal.plan(big, world.now_s)) is JournalBroken, pragma
-    assert raised(world.look) is JournalBroken
-    assert world.guardian.asked == []
-    world.restart()
+
+
+@row("P16", "the operating system refuses to write any further: nothing is signed", "reserve_first")
+def test_no_room(folder: Path, off: str | None) -> None:
+    def work() -> None:
+        world = World(folder, off=off, port=OddPort)
+        world.plan()
+
+        def full(_: object) -> None:
+            size = max(file.stat().st_size for file in folder.iterdir())
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        world.port.edit_simulation = full
+        held = [raised(world.look), raised(world.look)] == [JournalBroken, JournalBroken]
+        os._exit(42 if held and world.guardian.asked == [] else 1)
+
+    assert in_child(work) == 42
+    world = World(folder, off=off)
+    world.finish()
+    assert (world.effects(), world.audit()) == (1, [])
     world.close()
 
 
-@row(
-    "P17",
-    "a damaged file, an edited history, another schema: refused at the door, with what to do",
-    limit="opening has no switch",
-)
-def test_damaged(folder: Path) -> None:
-    world = World(folder)
+@row("P17", "a damaged file, an edited history, another schema: refused at the door, with what to do", "verify")
+def test_damaged(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
     world.plan()
     world.finish()
     world.close()
     path = folder / "journal.db"
-    url = f"sqlite:///{path}"
     whole = path.read_bytes()
 
     def opens_with(change: Callable[[], object]) -> type[BaseException] | None:
@@ -378,7 +400,7 @@ def test_damaged(folder: Path) -> None:
         for tail in ("-wal", "-shm"):
             (folder / f"journal.db{tail}").unlink(missing_ok=True)
         change()
-        return raised(lambda: Journal(url, now_s=0).close())
+        return raised(lambda: world.open().close())
 
     def sql(statement: str) -> Callable[[], object]:
         def change() -> None:
@@ -474,13 +496,16 @@ def test_deleted(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "P20",
-    "a migration killed half way has not happened; an older levmon refuses the newer schema",
-    limit="the transaction has no switch",
-)
-def test_killed_migration(folder: Path) -> None:
+@row("P20", "a migration killed half way has not happened; an older levmon refuses the newer schema", "one_commit")
+def test_killed_migration(folder: Path, off: str | None) -> None:
     url = f"sqlite:///{folder / 'journal.db'}"
+    defences = ALL_OF_JOURNAL.without(off) if off else ALL_OF_JOURNAL
+
+    def open_with(*migrations: Migration) -> None:
+        Journal(url, now_s=0, migrations=migrations, defences=defences).close()
+
+    def opened(*migrations: Migration) -> type[BaseException] | None:
+        return raised(lambda: open_with(*migrations))
 
     def half(db: Connection) -> None:
         db.execute(text("CREATE TABLE extra (x INTEGER)"))
@@ -493,12 +518,12 @@ def test_killed_migration(folder: Path) -> None:
         MIGRATIONS[0](db)
         die()
 
-    assert in_child(lambda: Journal(url, now_s=0, migrations=(fresh_half,)).close()) == -signal.SIGKILL
-    Journal(url, now_s=0).close()
-    assert in_child(lambda: Journal(url, now_s=0, migrations=(*MIGRATIONS, half)).close()) == -signal.SIGKILL
-    Journal(url, now_s=0).close()
-    Journal(url, now_s=0, migrations=(*MIGRATIONS, full)).close()
-    assert raised(lambda: Journal(url, now_s=0)) is JournalUnfit
+    assert in_child(lambda: open_with(fresh_half)) == -signal.SIGKILL
+    assert opened(*MIGRATIONS) is None
+    assert in_child(lambda: open_with(*MIGRATIONS, half)) == -signal.SIGKILL
+    assert opened(*MIGRATIONS) is None
+    assert opened(*MIGRATIONS, full) is None
+    assert opened(*MIGRATIONS) is JournalUnfit
 
 
 @row("P22", "deadlines follow the chain's clock: a machine clock that jumps changes none", "chain_time")

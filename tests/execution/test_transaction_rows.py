@@ -388,13 +388,9 @@ def test_contradictory_receipts(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "T17",
-    "a receipt in a block that is not canonical counts for nothing",
-    limit="the port's identity check has no switch",
-)
-def test_receipt_of_a_dead_block(folder: Path) -> None:
-    world, port = odd(folder, None)
+@row("T17", "a receipt in a block that is not canonical counts for nothing", "canonical")
+def test_receipt_of_a_dead_block(folder: Path, off: str | None) -> None:
+    world, port = odd(folder, off)
     world.plan()
     world.look()
 
@@ -428,13 +424,9 @@ def test_private_relay(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "T19",
-    "without the owner's leave nothing private goes public, and the nonce is cancelled in time",
-    limit="policy, no defence",
-)
-def test_private_only(folder: Path) -> None:
-    world, port = odd(folder, None, relay=PrivateRelay(blocks=5, then_public=False))
+@row("T19", "without the owner's leave nothing private goes public; the nonce is cancelled in time", "private_only")
+def test_private_only(folder: Path, off: str | None) -> None:
+    world, port = odd(folder, off, relay=PrivateRelay(blocks=5, then_public=False))
     world.plan(valid_until_s=world.now_s + 12 * 12)
     world.finish(90)
     assert (world.state(), world.effects()) == (ActionState.FINAL_CANCELLED, 0)
@@ -457,16 +449,12 @@ def test_fake_hash(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row(
-    "T21",
-    "somebody else was faster: seen at the newest block, right before the signature",
-    limit="the recheck is the caller's",
-)
-def test_somebody_was_faster(folder: Path) -> None:
+@row("T21", "somebody else was faster: seen at the newest block, right before the signature", "recheck")
+def test_somebody_was_faster(folder: Path, off: str | None) -> None:
     async def recheck(_: Draft, head: BlockRef) -> NoLongerNeeded | None:
         return NoLongerNeeded("health is 1.8") if head.number >= 1 else None
 
-    world = World(folder, recheck=recheck)
+    world = World(folder, off=off, recheck=recheck)
     world.plan()
     world.look()  # still needed in block 0
     assert world.state() is ActionState.BROADCAST

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from monitor.core.actions import ActionState, Intent
 from monitor.core.types import BlockRef
 from monitor.execution import defences
-from monitor.execution.defences import Defences
 from monitor.execution.executor import Executor, Recheck, Settings, StepReport
 from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
@@ -20,6 +19,7 @@ from monitor.execution.machine import Rules
 from monitor.execution.port import ExecutionChain, Signer
 from monitor.execution.sender import PrivateRelay
 from monitor.execution.transaction import DynamicFee
+from monitor.journal import defences as journal_defences
 from monitor.journal.replay import differences
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
@@ -95,7 +95,9 @@ class World:
         max_head_age_s: int = 120,
     ) -> None:
         self.folder = folder
-        self.defences: Defences = defences.ALL.without(off) if off else defences.ALL
+        in_journal = off in journal_defences.Defences.__dataclass_fields__
+        self.defences = defences.ALL.without(off) if off and not in_journal else defences.ALL
+        self.journal_defences = journal_defences.ALL.without(off) if off and in_journal else journal_defences.ALL
         self.chain = ModelChain()
         self.guardian = LocalSigner()
         self.signer = signer or self.guardian
@@ -116,9 +118,14 @@ class World:
         self.probes: list[str] = []
         self.start()
 
-    def start(self, name: str = "journal.db") -> None:
+    def open(self, name: str = "journal.db", **more: Any) -> Journal:
+        """The journal, as a process opens it."""
+        url = f"sqlite:///{self.folder / name}"
+        return Journal(url, now_s=self.now_s, probe=self.probes.append, defences=self.journal_defences, **more)
+
+    def start(self, name: str = "journal.db", **more: Any) -> None:
         """A process starts."""
-        self.journal = Journal(f"sqlite:///{self.folder / name}", now_s=self.now_s, probe=self.probes.append)
+        self.journal = self.open(name, **more)
         self.executor = Executor(
             self.journal,
             self.port,
@@ -131,10 +138,10 @@ class World:
             probe=self.probes.append,
         )
 
-    def restart(self, name: str = "journal.db") -> None:
+    def restart(self, name: str = "journal.db", **more: Any) -> None:
         """The process ends and another starts."""
         self.journal.close()
-        self.start(name)
+        self.start(name, **more)
 
     def close(self) -> None:
         self.journal.close()
