@@ -28,6 +28,8 @@ def lift(parse: Any, *args: Any) -> Any:
 
 
 def _exact(value: object) -> Fraction:
+    if isinstance(value, Fraction):
+        return value  # from code, not from a file
     if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
         raise ValueError("not a number")  # noqa: TRY004  # pydantic collects ValueError, TypeError would escape
     exact: Fraction = lift(parse_decimal, value)

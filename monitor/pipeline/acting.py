@@ -26,7 +26,7 @@ from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.execution.machine import Rules
-from monitor.execution.port import TxCall
+from monitor.execution.port import Signer, TxCall
 from monitor.execution.rpc_chain import RpcExecutionChain
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
@@ -155,8 +155,12 @@ class Acting:
         max_head_age_s: float | None = None,
         journal: Journal | None = None,
         clock: Clock = SYSTEM,
+        signer: Signer | None = None,
     ) -> None:
-        """`journal`: one that is open already, for a second chain. May raise: JournalError."""
+        """`journal`: one that is open already, for a second chain. `signer`: another than the one at the socket.
+
+        May raise: JournalError.
+        """
         self.guardian, self.chain, self._clock = guardian, chain, clock
         self._owns_journal = journal is None
         self.journal = journal or Journal(guardian.journal_url, now_s=int(clock.time()))
@@ -164,7 +168,7 @@ class Acting:
         self.view = ExecutionView(chain, finality)
         self.templates = builtin()
         self.build = builder(self.templates)
-        self.signer = RegisteredSigner(SignerClient(guardian.socket, self.templates), self.view)
+        self.signer = signer or RegisteredSigner(SignerClient(guardian.socket, self.templates), self.view)
         self._assets: dict[Address, AssetLimits] = {}
         on_demand = chain_info(chain.chain_id).block_time_s is None and max_head_age_s is None
         settings = Settings(

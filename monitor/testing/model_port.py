@@ -7,7 +7,7 @@ that a test can drive a whole executor with `run_now`, without an event loop.
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -175,16 +175,20 @@ def build(intent: Intent) -> TxCall:
 
 
 class LocalSigner:
-    """A key in this process, for tests: signs whatever it is asked, always the same bytes for the same request."""
+    """A key in this process, for tests: signs whatever it is asked, always the same bytes for the same request.
 
-    def __init__(self, label: str = "guardian") -> None:
+    `calls` makes the calldata; by default that of the model's only kind of intent.
+    """
+
+    def __init__(self, label: str = "guardian", calls: Callable[[Intent], TxCall] | None = None) -> None:
+        self._build = calls or build
         self._key = PrivateKey(account_key(label))
         self.address: Address = self._key.public_key.to_checksum_address()
         self.asked: list[SignRequest] = []
 
     async def sign(self, request: SignRequest) -> Signed:
         self.asked.append(request)
-        call = cancel_call(self.address) if request.intent is None else build(request.intent)
+        call = cancel_call(self.address) if request.intent is None else self._build(request.intent)
         raw = self.bytes_for(
             DynamicFee(
                 request.chain_id,

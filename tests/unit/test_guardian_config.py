@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli.guarding import stranger
 from monitor.core.config import parse
 from monitor.core.errors import ConfigError
 from monitor.pipeline.guardians import Guardian, protection_of, protections
@@ -93,3 +94,10 @@ def test_rules_need_a_guardian_and_an_armed_one_needs_limits() -> None:
     limits = RIGHT.index("[guardian.limits]")
     with pytest.raises(ConfigError, match="armed without limits"):
         parse(RIGHT[:limits] + RIGHT[end:])
+
+
+def test_a_purse_that_is_only_looked_at_has_no_limits() -> None:
+    guardian = stranger("0x" + "11" * 20)
+    assert guardian.config.limits is not None
+    assert guardian.config.limits.per_action >= 10**12
+    assert not guardian.config.armed

@@ -1,0 +1,282 @@
+"""Rows O4, O15, O18, O20 and O21: prices that jump, reserves that close, allowances, dust, and interest alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from monitor.core.actions import ActionState
+from monitor.health.amounts import Found, worst_after
+from monitor.health.solve import seconds_to_liquidation
+from monitor.pipeline.acting import builder
+from monitor.pipeline.plans import options
+from monitor.pipeline.protect import Missing
+from monitor.protocols.aave_v3 import PROTOCOL
+from monitor.signer.templates import builtin
+from monitor.testing.aave_v3 import account_data, set_frozen, set_paused
+from monitor.testing.devchain import CallReverted
+from tests.faults.market import FIELDS
+from tests.faults.rows import row
+from tests.rescue.lab import RULE, TARGET, RescueLab
+
+pytestmark = [pytest.mark.anvil]
+HALF = Fraction(1, 2)
+
+
+def at_first_sight(watch: Any, _: Any) -> Any:
+    """A careless rule: once is enough."""
+    return replace(watch, streak=99)
+
+
+@row(
+    "O4",
+    "a jump of 50 % in one block and back starts nothing; one that lasts, or passes the hard trigger, does",
+    "monitor.policy.rules:_recount",
+    careless=at_first_sight,
+)
+async def test_a_spike_starts_nothing(rescue: RescueLab) -> None:
+    rescue.rule, rescue.dry = replace(RULE, confirm=2), True
+    usual = rescue.price("WETH")
+    await rescue.look()
+    for change in (HALF, Fraction(3, 2)) * 2:
+        rescue.set_price("WETH", int(usual * change))
+        await rescue.look()
+        rescue.set_price("WETH", usual)
+        await rescue.look()
+    assert rescue.decisions() == []
+    rescue.set_price("WETH", usual * 9 // 10)
+    assert rescue.decisions() == []
+    await rescue.looks(2)
+    assert [one.decision.cause for one in rescue.decisions()] == ["health was below 1.2 in 2 observations in a row"]
+    rescue.forget()
+    rescue.rule = replace(rescue.rule, hard_trigger=Fraction(11, 10))
+    rescue.set_price("WETH", int(usual * HALF))
+    await rescue.look()
+    [decided] = rescue.decisions()
+    assert decided.decision.cause == "health is below the hard trigger 1.1"
+    assert decided.plan is not None
+    assert decided.plan.intent.kind == "aave-v3/repay", "nothing is sold at a price that may be gone tomorrow"
+
+
+def never(*_: object) -> str:
+    return ""
+
+
+@row(
+    "O15",
+    "a reserve that is paused, frozen or full: the next best step, and where there is none the reason",
+    "monitor.protocols.aave_v3.effects:_closed",
+    careless=never,
+)
+async def test_closed_reserves(rescues: RescueLab) -> None:
+    lab = rescues
+    lab.dry = True
+    lab.fill_purse("DAI")
+    lab.to_health(Fraction(11, 10))
+
+    async def step() -> str:
+        lab.forget()
+        await lab.look()
+        assert lab.report.health is not None
+        truth = account_data(lab.chain, lab.market, lab.owner)
+        assert lab.report.health.reported == dict(zip(FIELDS, truth, strict=True))
+        return "; ".join(lab.passes())
+
+    assert await step() == "repay USDC"
+    usdc = lab.market.reserves["USDC"].asset
+    if lab.market.version == "3.0":
+        lab.configure("setReserveStableRateBorrowing(address,bool)", usdc, False)
+    lab.configure("setReserveBorrowing(address,bool)", usdc, False)
+    assert await step() == "repay USDC", "what may not be borrowed any more may be repaid"
+    set_frozen(lab.chain, lab.market, "USDC", True)
+    assert await step() == "repay USDC"
+    set_paused(lab.chain, lab.market, "USDC", True)
+    assert await step() == "supply WETH"
+    set_frozen(lab.chain, lab.market, "WETH", True)
+    assert await step() == "supply DAI"
+    dai = lab.market.reserves["DAI"].asset
+    lab.configure("setSupplyCap(address,uint256)", dai, 1)
+    assert await step() == ""
+    [decided] = lab.decisions()
+    reasons = " ".join(str(refusal) for refusal in decided.proposal.refused)
+    for word in ("repay USDC: ReservePaused", "supply WETH: ReserveFrozen", "supply DAI: SupplyCapExceeded"):
+        assert word in reasons
+    assert decided.said == "no step is possible", "who is told so can do something about it"
+    lab.configure("setSupplyCap(address,uint256)", dai, 0)
+    # what counts for nothing is no help, even if it could be supplied
+    lab.configure("configureReserveAsCollateral(address,uint256,uint256,uint256)", dai, 0, 75_00, 105_00)
+    assert await step() == ""
+    assert "DAI would not become collateral by itself: an LTV of 0" in str(lab.decisions()[0].proposal.refused)
+    lab.configure("setPoolPause(bool)", False)
+    assert await step() == "repay USDC"
+
+
+def from_the_reserve(_: Any, held: Any, __: Any) -> int:
+    """Careless: e-mode or not, the reserve's own threshold."""
+    from monitor.protocols.aave_v3 import words
+
+    return words.liquidation_threshold(held.configuration)
+
+
+@row(
+    "O15",
+    "an e-mode category that governance changes: health by the new terms, at once",
+    "monitor.protocols.aave_v3.account:reserve_threshold",
+    careless=from_the_reserve,
+)
+async def test_a_changed_category(rescues: RescueLab) -> None:
+    lab = rescues
+    lab.dry = True
+    before = {report.owner: report.health for report in await lab.everyone()}
+    terms = (1, 80_00, 83_00, 102_00)
+    if lab.market.version == "3.0":
+        signature = "setEModeCategory(uint8,uint16,uint16,uint16,address,string)"
+        lab.configure(signature, *terms, "0x" + "00" * 20, "stable")
+    else:
+        lab.configure("setEModeCategory(uint8,uint16,uint16,uint16,string)", *terms, "stable")
+    changed = 0
+    for report in await lab.everyone():
+        truth = dict(zip(FIELDS, account_data(lab.chain, lab.market, report.owner), strict=True))
+        assert report.health is not None
+        assert report.health.reported == truth
+        old = before[report.owner]
+        assert old is not None
+        changed += old.reported["currentLiquidationThreshold"] != truth["currentLiquidationThreshold"]
+    assert changed > 0
+
+
+def nobody_looks(*_: object) -> list[Any]:
+    return []
+
+
+@row(
+    "O18",
+    "an allowance that is revoked: told at the next block, while the position is well",
+    "monitor.pipeline.protect:Guard._check_allowances",
+    careless=nobody_looks,
+)
+async def test_a_revoked_allowance(rescue: RescueLab) -> None:
+    rescue.assets = ("USDC",)
+    await rescue.look()
+    assert not [event for event in rescue.events if isinstance(event, Missing)]
+    rescue.allow("USDC", 0)
+    found = [event for event in await rescue.look() if isinstance(event, Missing)]
+    assert [event.symbols for event in found] == [("USDC",)]
+    assert rescue.decisions() == []
+    assert not [event for event in await rescue.looks(1) if isinstance(event, Missing)], "told once"
+    rescue.to_health(Fraction(11, 10))
+    await rescue.look()
+    [decided] = rescue.decisions()
+    assert decided.plan is None
+    assert "the purse lets the pool take 0 of its 100000 USDC" in str(decided.proposal.refused)
+    rescue.allow("USDC", 10**12)
+    await rescue.looks(3)
+    assert rescue.states() == [ActionState.FINAL_OK]
+
+
+def one_unit(*_: object) -> int:
+    return 1
+
+
+@row(
+    "O20",
+    "the smallest step that is offered is the smallest that the contract carries out",
+    "monitor.protocols.aave_v3.rescue:least_amount",
+    careless=one_unit,
+)
+async def test_the_smallest_step(rescues: RescueLab) -> None:
+    lab = rescues
+    lab.dry = True
+    spike(lab)
+    lab.chain.warp(800 * 86_400)  # a unit of debt has become more than one of what is booked
+    await lab.look()
+    assert lab.seen is not None
+    judged = 0
+    for step in options(lab.seen, lab.report, lab.guardian, 1).steps:
+        if step.refused or step.symbol not in ("USDC", "WETH"):
+            continue
+        for amount, carried_out in ((step.least, True), (step.least - 1, False)):
+            call = builder(builtin())(step.with_amount(amount))
+            try:
+                lab.chain.call_data(call.to, call.data, sender=lab.guardian.address)
+            except CallReverted:
+                assert not carried_out, step
+            else:
+                assert carried_out, step
+        judged += step.least > 1
+    assert judged > 0
+
+
+def all_of_it(protocol: Any, step: Any, _: Any, window_s: Any, context: Any, *__: Any) -> Found:
+    """Careless: more can do no harm."""
+    return Found(step.most, worst_after(protocol, step, step.most, window_s, context), reaches=True)
+
+
+@row(
+    "O20",
+    "a part is enough: what is repaid reaches the target and hardly more",
+    "monitor.policy.planner:smallest_amount",
+    careless=all_of_it,
+)
+async def test_a_part_is_enough(rescues: RescueLab) -> None:
+    lab = rescues
+    lab.to_health(Fraction(11, 10))
+    await lab.looks(3)
+    assert lab.states() == [ActionState.FINAL_OK], lab.whys()
+    assert TARGET <= lab.health <= TARGET * Fraction(1005, 1000)
+
+
+def as_stored(_: Any, reserve: Any, __: int) -> int:
+    """Careless: the index as it was at the reserve's last update."""
+    return int(reserve.variable_borrow_index)
+
+
+@row(
+    "O21",
+    "interest alone carries a position over its trigger: the moment is foretold, and acted upon without any event",
+    "monitor.protocols.aave_v3.account:normalized_debt",
+    careless=as_stored,
+)
+async def test_interest_alone(rescues: RescueLab) -> None:
+    lab = rescues
+    spike(lab)
+    lab.to_health(Fraction(1003, 1000))
+    lab.dry = True
+    lab.rule = replace(RULE, trigger=Fraction(1001, 1000))
+    await lab.look()
+    assert lab.decisions() == []
+    position = lab.report.position
+    assert position is not None
+    left_s = seconds_to_liquidation(PROTOCOL, position)
+    assert left_s is not None
+    assert left_s < 30 * 86_400, "the rate is high"
+    snapshot = lab.chain.snapshot()
+    for after_s, unhealthy in ((left_s - 1, False), (left_s, True)):
+        lab.chain.set_next_timestamp(position.block.timestamp + after_s)
+        lab.chain.mine()
+        assert (lab.health < 1) == unhealthy
+        lab.chain.revert(snapshot)
+        snapshot = lab.chain.snapshot()
+    lab.chain.set_next_timestamp(position.block.timestamp + left_s - 60)
+    lab.chain.mine()
+    await lab.look()
+    [decided] = lab.decisions()
+    assert decided.plan is not None
+    assert lab.passes() == ["repay USDC"]
+
+
+def spike(lab: RescueLab) -> None:
+    """Others borrow nearly all of the USDC there is, and its rate leaves the usual."""
+    usdc, weth = lab.market.reserves["USDC"], lab.market.reserves["WETH"]
+    whale = lab.chain.account("whale")
+    (rest,) = lab.chain.call(usdc.asset, "balanceOf(address)", "(uint256)", usdc.a_token)
+    collateral = 10**18 * 2 * rest * 10**2 // lab.price("WETH")
+    lab.mint("WETH", whale, collateral)
+    lab.send(weth.asset, "approve(address,uint256)", lab.market.pool, collateral, sender=whale)
+    supply = "supply(address,uint256,address,uint16)"
+    lab.send(lab.market.pool, supply, weth.asset, collateral, whale, 0, sender=whale)
+    borrow = "borrow(address,uint256,uint256,uint16,address)"
+    lab.send(lab.market.pool, borrow, usdc.asset, rest * 99 // 100, 2, 0, whale, sender=whale)
