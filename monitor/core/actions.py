@@ -52,8 +52,9 @@ class ArgRule:
 
     `source`: `intent` (taken from Intent.args[name]), `owner` (Intent.owner, nothing else), or `constant` (`value`).
     `role`: what the number or address means to the signer's limits: `asset` (must be on its list), `amount` (of the
-    asset, counted against limits), `allowance` (bounded, not counted: nothing moves yet), `recipient` (must be the
-    owner), `spender` (must be a contract on its list), or empty. Without an `asset` the contract called is the asset.
+    asset, counted against limits), `allowance` (bounded, not counted: nothing moves yet), `received` (comes in; must be
+    on its list too), `recipient` (must be the owner), `spender` (must be a contract on its list), or empty. Without an
+    `asset` the contract called is the asset.
     """
 
     name: str
@@ -64,12 +65,18 @@ class ArgRule:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How the calldata of one kind of intent is made: `function` is `abi.function` of abis/. Data, never code."""
+    """How the calldata of one kind of intent is made: `function` is `abi.function` of abis/. Data, never code.
+
+    With an `opt_in` it acts on positions of strangers: the signer's configuration must allow that under this name, and
+    its amounts count against limits of their own. `event` is the `abi.Event` that tells afterwards what it did.
+    """
 
     kind: str
     function: str
     args: tuple[ArgRule, ...]
     note: str
+    opt_in: str = ""
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.liquidations import Liquidation
 from monitor.core.plan import done
 from monitor.core.types import (
     Address,
@@ -215,6 +216,28 @@ class Protocol(ABC, Generic[M, C]):
     def error_name(self, reason: str) -> str:
         """A revert reason as the contract's sources call it, e.g. `28` or `ReserveFrozen()` -> `ReserveFrozen`."""
         return reason
+
+    # -- liquidating: for keepers, and to tell what a rescue avoids ------------------------------------------------
+
+    def liquidations(
+        self, facts: M, position: Position, rescue: Any, context: C | None, at_s: int
+    ) -> list[Liquidation]:
+        """Every (collateral, debt) pair with the most that a call included at `at_s` would move, or why it would fail.
+
+        `rescue` is what `rescue_context` read of the liquidator's purse. Default: none.
+        """
+        return []
+
+    def liquidated(self, pair: Liquidation, amount: int, context: C | None, at_s: int) -> Liquidation:
+        """The same pair with at most `amount` of the debt covered, included at `at_s`. May raise: Impossible."""
+        raise Impossible(f"{self.name} knows no liquidations")
+
+    def liquidation_loss(self, position: Position) -> int:
+        """What the owner would lose to bonuses if all of the debt were liquidated, in the health's unit.
+
+        0 where it is not known.
+        """
+        return 0
 
     # -- which rules apply: protocols with several rule versions override these two -------------------------------
 

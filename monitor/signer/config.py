@@ -88,10 +88,16 @@ class AssetConfig(_Model):
     per_action: Amount
     per_day: Amount
     max_allowance: Amount = 0
+    liquidate_per_action: Amount = 0
+    liquidate_per_day: Amount = 0
 
 
 class ChainConfig(_Model):
-    """One chain: whose positions, which contracts and assets, and what a transaction and a key's day may cost."""
+    """One chain: whose positions, which contracts and assets, and what a transaction and a key's day may cost.
+
+    `liquidate`: anybody's position may be liquidated, by the listed contracts, for and with the listed assets, and
+    within the assets' own limits for that, which count apart from the others.
+    """
 
     chain_id: Annotated[int, Field(ge=1, lt=2**53)]
     owners: Annotated[tuple[ChecksumAddress, ...], Field(strict=False)]
@@ -100,6 +106,7 @@ class ChainConfig(_Model):
     max_priority_fee_per_gas_wei: Amount
     max_cost_wei: Amount
     max_cost_per_day_wei: Amount
+    liquidate: bool = False
     contracts: Annotated[tuple[ContractConfig, ...], Field(strict=False)] = ()
     assets: Annotated[tuple[AssetConfig, ...], Field(strict=False)] = ()
 

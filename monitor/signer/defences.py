@@ -28,6 +28,8 @@ class Defences:
     """only listed contracts are called"""
     owners: bool = True
     """only positions of listed owners are acted on"""
+    opt_in: bool = True
+    """what acts on positions of strangers is signed only where the configuration says so by its name"""
     recipients: bool = True
     """what a template calls recipient is the owner"""
     assets: bool = True

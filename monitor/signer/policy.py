@@ -20,6 +20,8 @@ from monitor.signer.transaction import Transaction
 
 CANCEL = "cancel"
 """Stands for the intent's hash where nothing is intended: a transfer of nothing to oneself."""
+LIQUIDATE = "liquidate"
+"""The one opt-in that there is."""
 _INFINITE = frozenset({2**96 - 1})
 _NEARLY_INFINITE = 2**128 - 1
 
@@ -102,7 +104,10 @@ def _intended(
     _check_owner(intent, chain, bound, defences)
     asset = _check_target(intent, chain, bound, defences)
     amount = _check_amount(intent, bound, asset, defences)
-    per_day = asset.per_day if asset else 0
+    per_day, counted = (asset.per_day, asset.address) if asset else (0, "")
+    if asset and bound.template.opt_in:
+        # on a line of its own, so that what a keeper spends is never missing for a rescue
+        per_day, counted = asset.liquidate_per_day, f"{bound.template.opt_in}:{asset.address}"
     return _draft(
         request,
         chain,
@@ -111,13 +116,16 @@ def _intended(
         data,
         intent_hash=intent.hash,
         kind=intent.kind,
-        spent=(asset.address if asset and amount else "", amount, per_day),
+        spent=(counted if amount else "", amount, per_day),
     )
 
 
 def _check_owner(intent: Intent, chain: ChainConfig, bound: Bound, defences: Defences) -> None:
+    opt_in = bound.template.opt_in
+    if defences.opt_in and opt_in and not (opt_in == LIQUIDATE and chain.liquidate):
+        raise Denied(Refusal.KIND, f"{intent.kind} needs {opt_in} = true on this chain, which is not there")
     if defences.owners:
-        if intent.owner not in chain.owners:
+        if intent.owner not in chain.owners and not opt_in:
             raise Denied(Refusal.OWNER, f"{intent.owner} is not a listed owner")
         if not intent.position_id.startswith(f"eip155:{chain.chain_id}/") or not intent.position_id.endswith(
             f"/{intent.owner}"
@@ -136,6 +144,9 @@ def _check_target(intent: Intent, chain: ChainConfig, bound: Bound, defences: De
     asset = chain.asset(asset_address) if names_asset or about_amount else None
     if defences.assets and asset is None and (names_asset or about_amount):
         raise Denied(Refusal.ASSET, f"{asset_address} is not a listed asset")
+    received = bound.by_role("received")
+    if defences.assets and received and chain.asset(str(bound.value(received, intent))) is None:
+        raise Denied(Refusal.ASSET, f"{bound.value(received, intent)} is not a listed asset to receive")
     contract = chain.contract(intent.to)
     grants = bound.by_role("allowance") is not None and not names_asset and asset is not None
     if defences.targets and contract is None and not grants:
@@ -163,6 +174,8 @@ def _check_amount(intent: Intent, bound: Bound, asset: AssetConfig | None, defen
         raise Denied(Refusal.UNLIMITED, "the amount has no limit")
     if defences.limit_action and asset is not None:
         most = asset.per_action if moved else asset.max_allowance
+        if bound.template.opt_in:
+            most = asset.liquidate_per_action
         if amount > most:
             raise Denied(Refusal.LIMIT_ACTION, f"{amount} of {asset.address} are more than {most} for one action")
     return amount if moved else 0

@@ -31,9 +31,9 @@ from monitor.signer.errors import Denied, Refusal
 PACKAGE = "monitor.protocols"
 FORMAT = "levmon-template/1"
 FILE_LIMIT = 64_000
-ROLES = frozenset({"", "asset", "amount", "allowance", "recipient", "spender"})
+ROLES = frozenset({"", "asset", "amount", "allowance", "received", "recipient", "spender"})
 SOURCES = frozenset({"intent", "owner", "constant"})
-ADDRESS_ROLES = frozenset({"asset", "recipient", "spender"})
+ADDRESS_ROLES = frozenset({"asset", "received", "recipient", "spender"})
 AMOUNT_ROLES = frozenset({"amount", "allowance"})
 _WORD = re.compile(r"address|bool|u?int\d{1,3}|bytes\d{1,2}")
 _SIGNATURE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}(\((?:[a-z0-9]+(?:,[a-z0-9]+)*)?\))")

@@ -11,10 +11,11 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cache
 
 from monitor.chain import abi
 from monitor.chain.port import Chain, run
-from monitor.core.actions import ArgRule, Intent, Plan, Step
+from monitor.core.actions import Intent, Plan, Step
 from monitor.core.types import Known, MarketRef, Position, Unreadable
 from monitor.core.units import WAD
 from monitor.policy.planner import Proposal, Terms, propose
@@ -22,6 +23,7 @@ from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.records import Facts
 from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
+from monitor.signer.templates import builtin
 from monitor.testing.aave_v3 import account_data, price_of, set_frozen, set_paused, set_price
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
@@ -74,16 +76,12 @@ COLUMNS = ("cases", "in band", "least step", "sent", "exact", "ladders", "next b
 HEADER = f"{'market':11}  {'kind':14}  {'  '.join(COLUMNS)}  refused because"
 
 
+_templates = cache(builtin)
+
+
 def calldata(intent: Intent) -> bytes:
-    """What the intent's template says that the call is."""
-    template = next(t for t in PROTOCOL.templates if t.kind == intent.kind)
-    return abi.function(template.function).encode(tuple(_value(rule, intent) for rule in template.args))
-
-
-def _value(rule: ArgRule, intent: Intent) -> int | str:
-    if rule.source == "constant":
-        return rule.value
-    return intent.owner if rule.source == "owner" else intent.args[rule.name]
+    """What the intent's template says that the call is: the bytes that the signer would sign."""
+    return _templates()[intent.kind].calldata(intent)
 
 
 class Rescues:

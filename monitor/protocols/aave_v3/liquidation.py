@@ -186,18 +186,36 @@ def _amounts(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[Seiz
     """executeLiquidationCall from the close factor on, and the gates of the steps that can revert."""
     rules = attempt.rules
     collateral_price, debt_price = _prices(attempt, collateral, debt)
-    index = collateral.normalized_income
-    if rules.stale_index_on_same_asset and collateral.reserve.id == debt.reserve.id:
-        index = collateral.reserve.liquidity_index
+    index = supply_index(rules, collateral, debt)
     balance = supplied_balance(rules, collateral.reserve.scaled_a_token, index)
     cover = min(attempt.debt_to_cover, _max_liquidatable_debt(attempt, collateral, debt, balance))
-    bonus = _bonus(attempt, collateral)
+    bonus = bonus_of(rules, attempt.state, collateral)
     taken, cover, fee = _seized(rules, collateral, debt, (collateral_price, debt_price), (cover, balance, bonus))
     clears = _clears_collateral(attempt, collateral, index, (taken, fee))
     seizure = Seizure(collateral.reserve.asset, debt.reserve.asset, cover, taken, fee, clears)
     gates = _dust(rules, collateral, debt, (collateral_price, debt_price), (balance, seizure))
     refused = _burns(attempt, debt, index, seizure) + _ceiling(attempt, collateral, debt, balance, seizure)
     return seizure, gates + (refused or [Gate("amounts", OPEN)])
+
+
+def supply_index(rules: Rules, collateral: Holding, debt: Holding) -> int:
+    """The liquidity index that the seizure is reckoned with."""
+    if rules.stale_index_on_same_asset and collateral.reserve.id == debt.reserve.id:
+        return collateral.reserve.liquidity_index
+    return collateral.normalized_income
+
+
+def fee_moved(rules: Rules, collateral: Holding, debt: Holding, seizure: Seizure) -> int:
+    """What the treasury is sent of the seizure's fee: no more than is left once the liquidator's part is burnt.
+
+    The two can differ by a unit, where both are rounded and the deposit is used up.
+    """
+    index = supply_index(rules, collateral, debt)
+    divide = rayDivCeil if rules.directed_rounding else rayDiv
+    left = collateral.reserve.scaled_a_token - divide(seizure.collateral, index)
+    if divide(seizure.protocol_fee, index) <= left:
+        return seizure.protocol_fee
+    return supplied_balance(rules, left, index)
 
 
 def _prices(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[int, int]:
@@ -210,9 +228,10 @@ def _prices(attempt: Attempt, collateral: Holding, debt: Holding) -> tuple[int, 
     return price_of(collateral, attempt.prices), price_of(debt, attempt.prices)
 
 
-def _bonus(attempt: Attempt, collateral: Holding) -> int:
-    category = attempt.state.category
-    if category is not None and in_category(attempt.rules, collateral.reserve, category):
+def bonus_of(rules: Rules, state: State, collateral: Holding) -> int:
+    """What a liquidator of this collateral gets for the debt's value, in basis points of it, e.g. 10500."""
+    category = state.category
+    if category is not None and in_category(rules, collateral.reserve, category):
         return category.liquidation_bonus
     return words.liquidation_bonus(collateral.reserve.configuration)
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.liquidations import Liquidation
 from monitor.core.types import (
     Address,
     BlockRef,
@@ -27,6 +28,7 @@ from monitor.protocols.aave_v3.account import price_key
 from monitor.protocols.aave_v3.deployments import DEPLOYMENTS
 from monitor.protocols.aave_v3.effects import after
 from monitor.protocols.aave_v3.explain import explain
+from monitor.protocols.aave_v3.keeper import liquidated, loss, pairs
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
 from monitor.protocols.aave_v3.reading import read_context, read_state
@@ -160,6 +162,17 @@ class AaveV3(Protocol[Facts, Context]):
         return NAMES.get(reason, reason.removesuffix("()"))
 
     # -- liquidation ---------------------------------------------------------------------------------------------------
+
+    def liquidations(
+        self, facts: Facts, position: Position, rescue: Purse, context: Context | None, at_s: int
+    ) -> list[Liquidation]:
+        return pairs(facts, position, rescue, context, at_s)
+
+    def liquidated(self, pair: Liquidation, amount: int, context: Context | None, at_s: int) -> Liquidation:
+        return liquidated(pair, amount, context, at_s)
+
+    def liquidation_loss(self, position: Position) -> int:
+        return loss(position)
 
     def liquidation(
         self,

@@ -1,8 +1,8 @@
-"""The calls of Aave V3 that bring a position back and need nothing from its owner. Data only.
+"""The calls of Aave V3 that need nothing from a position's owner: what brings it back, and liquidation. Data only.
 
 Interest mode 2 is the variable one, the only one since 3.2. `repay` takes at most the debt, whatever the amount says,
-but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay and IPool.supply of V3.0 to 3.7, and
-approve of EIP-20.
+but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay, supply and liquidationCall
+of V3.0 to 3.7, and approve of EIP-20.
 """
 
 from __future__ import annotations
@@ -39,4 +39,18 @@ APPROVE = Template(
     (ArgRule("spender", "intent", "spender"), ArgRule("amount", "intent", "allowance")),
     "let a listed contract take this much of the purse's tokens",
 )
-TEMPLATES = (REPAY, SUPPLY, APPROVE)
+LIQUIDATE = Template(
+    "aave-v3/liquidate",
+    "aave_v3_pool.liquidationCall",
+    (
+        ArgRule("collateralAsset", "intent", "received"),
+        ArgRule("debtAsset", "intent", "asset"),
+        ArgRule("user", "owner"),
+        ArgRule("debtToCover", "intent", "amount"),
+        ArgRule("receiveAToken", "constant", value=0),
+    ),
+    "pay debt of an unhealthy position from the purse, and take its collateral with the bonus",
+    opt_in="liquidate",
+    event="aave_v3_pool.LiquidationCall",
+)
+TEMPLATES = (REPAY, SUPPLY, APPROVE, LIQUIDATE)
