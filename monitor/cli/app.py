@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": "What would bring a position to a health: amounts, costs, and why not otherwise.",
     "act": "Do the best plan for one position; signs nothing without --broadcast.",
     "protect": "Watch, decide and rescue, block by block; dry unless armed.",
+    "rehearse": "Shock every protected position on a fork, and see whether its rescue lands.",
     "approve": "Let a market take a bounded amount of the purse's tokens.",
     "history": "Decisions, actions and transactions, from the journal.",
     "keys": "What the signer holds: nonces, balances, limits; set it up.",

@@ -130,6 +130,13 @@ class Protocol(ABC, Generic[M, C]):
         """The keys of the prices that decide this position's health, with the symbols that they stand for."""
         return {key: key for key in position.prices}
 
+    def price_sources(self, facts: M, keys: Sequence[str], block: BlockRef) -> ReadPlan[Mapping[str, Address]]:
+        """The contract that the market's oracle takes each price from, so that a rehearsal can move it.
+
+        Default: none known, and so nothing can be rehearsed.
+        """
+        return done({})
+
     def unhealthy_between_prices(
         self, position: Position, key: str, at_s: int | None = None
     ) -> Callable[[int, int], bool | None]:

@@ -31,7 +31,7 @@ from monitor.protocols.aave_v3.explain import explain
 from monitor.protocols.aave_v3.keeper import liquidated, loss, pairs
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
-from monitor.protocols.aave_v3.reading import read_context, read_state
+from monitor.protocols.aave_v3.reading import read_context, read_price_sources, read_state
 from monitor.protocols.aave_v3.records import Context, Facts
 from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
@@ -117,6 +117,9 @@ class AaveV3(Protocol[Facts, Context]):
 
     def sample(self, facts: Facts, block: BlockRef, blocks: int) -> ReadPlan[list[Address]]:
         return read_sample(facts, blocks)
+
+    def price_sources(self, facts: Facts, keys: Sequence[str], block: BlockRef) -> ReadPlan[Mapping[str, Address]]:
+        return read_price_sources(facts, keys)
 
     # -- searches ------------------------------------------------------------------------------------------------------
 

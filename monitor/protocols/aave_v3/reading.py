@@ -284,7 +284,7 @@ def _gates(facts: Facts, rules: Rules, reserve: ReserveFacts) -> ReadPlan[tuple[
     paid_out = Call(reserve.asset, "erc20.balanceOf", (reserve.a_token,), allow_revert=True)
     grace = pool_call(facts, "getLiquidationGracePeriod", reserve.asset)
     virtual = pool_call(facts, "getVirtualUnderlyingBalance", reserve.asset)
-    source = Call(facts.oracle, "aave_v3_oracle.getSourceOfAsset", (reserve.asset,), allow_revert=True)
+    source = _source_call(facts, reserve.asset)
     yield from book.ask([paid_out, source, *((grace, virtual) if rules.grace_periods else ())])
     gates = ReserveContext(
         asset=reserve.asset,
@@ -293,3 +293,14 @@ def _gates(facts: Facts, rules: Rules, reserve: ReserveFacts) -> ReadPlan[tuple[
         virtual_balance=book.known(virtual),
     )
     return gates, book.known(source)
+
+
+def _source_call(facts: Facts, key: Address) -> Call:
+    return Call(facts.oracle, "aave_v3_oracle.getSourceOfAsset", (key,), allow_revert=True)
+
+
+def read_price_sources(facts: Facts, keys: Sequence[Address]) -> ReadPlan[Mapping[str, Address]]:
+    """See Protocol.price_sources; what has none, or could not be read, is left out."""
+    answers = yield tuple(_source_call(facts, key) for key in keys)
+    found = ((key, answer.values[0]) for key, answer in zip(keys, answers, strict=True) if isinstance(answer, Ok))
+    return {key: source for key, source in found if source != ZERO}
