@@ -1,9 +1,8 @@
 """Mutation testing of the modules that decide: one small change at a time, and the fast tests must notice each.
 
 Why not mutmut 3: it leaves out module-level constants and every function under @property or @cache, which in an
-adapter are the bit masks and the configuration fields, and it takes no seeded sample. Here a child is forked for each
-mutant from a parent that has pytest and the third-party packages loaded and nothing of ours, so a mutant costs what its
-tests cost.
+adapter are the bit masks and the configuration fields, and it takes no seeded sample. How mutants are tried quickly is
+mutation_lab's business.
 
 Left alone: annotations, docstrings, decorators, names given to NewType and TypeVar, and text with a space in it, which
 is for people. A mutant that hangs its tests counts as killed. Results stay under .mutants/ and are taken up again.
@@ -20,28 +19,25 @@ import importlib.util
 import json
 import os
 import random
-import signal
 import sys
-import time
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+import mutation_lab as lab  # it lies beside this file
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".mutants" / "results.jsonl"
 BASELINE = RESULTS.with_name("baseline.log")
 PURE_ROOMS = ("core", "protocols", "oracles", "health", "policy")
 
-# The modules, and the fast tests that are to notice a change in them, likeliest first.
+# The modules, and the fast tests that are to notice a change in them.
 TARGETS: dict[str, tuple[str, ...]] = {
-    str(path.relative_to(ROOT)): tuple(
-        str(test)
-        for name in tests
-        for test in sorted(ROOT.glob(name), key=lambda test: (path.stem not in test.stem, test))
-    )
+    str(path.relative_to(ROOT)): tuple(sorted({str(test) for name in tests for test in ROOT.glob(name)}))
     for pattern, tests in {
         "monitor/core/units.py": ("tests/unit/test_units.py",),
         "monitor/policy/levels.py": ("tests/unit/test_levels.py",),
@@ -171,21 +167,6 @@ def source(path: str) -> bytes:
     return (ROOT / path).read_bytes()
 
 
-def start(path: str, number: int | None) -> int:
-    """Forks a child that runs the tests of a module with its mutant of that number (None: as it is)."""
-    if pid := os.fork():
-        return pid
-    os.setsid()
-    tree = ast.parse(source(path))
-    if number is not None:
-        mutants(tree)[number].apply()
-    sys.meta_path.insert(0, Replaced(path, tree))
-    sink = os.open(os.devnull if number is not None else BASELINE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
-    os._exit(int(sys.modules["pytest"].main([*PYTEST, *TARGETS[path]])))
-
-
 def difference(path: str, number: int) -> tuple[int, str]:
     """The line of a mutant, and its change as a diff of the module without comments."""
     tree = ast.parse(source(path))
@@ -195,63 +176,132 @@ def difference(path: str, number: int) -> tuple[int, str]:
     return mutant.line, "\n".join(f"    {line}" for line in lines[2:] if not line.startswith("@@"))
 
 
-def finish(running: dict[int, Any], limits: dict[int, float]) -> tuple[Any, str]:
-    """Waits until one child is done, or ends one that takes too long."""
-    while True:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid:
-            code = os.waitstatus_to_exitcode(status)
-            if code in {3, 4, 5}:  # internal error, usage error, no tests: says nothing of the mutant
-                raise SystemExit(f"scripts/mutate: pytest ended with code {code} on {running[pid]}")
-            return running.pop(pid), "killed" if code else "survived"
-        for late in [pid for pid in running if time.monotonic() > limits[pid]]:
-            os.killpg(late, signal.SIGKILL)
-            os.waitpid(late, 0)
-            return running.pop(late), "timeout"
-        signal.sigtimedwait([signal.SIGCHLD], 0.2)
-
-
 def digest(paths: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths) if path.is_file())).hexdigest()[:16]
 
 
+class Trials:
+    """All mutants of modules that share their tests: most in one collected session, the rest with the module anew."""
+
+    def __init__(self, tests: tuple[str, ...], todo: list[tuple[str, int]], jobs: int, note: Any) -> None:
+        self.tests, self.todo, self.jobs, self._note = tests, todo, jobs, note
+        self.kept = RESULTS.with_name(f"baseline-{hashlib.sha256(repr(tests).encode()).hexdigest()[:8]}.json")
+        self._running: dict[int, tuple[str, int]] = {}
+
+    def run(self) -> None:
+        """The session lives in a child, so that this process never imports a module that is to be changed."""
+        _require(lab.child(lambda: self._session([*self.tests], self._learn), BASELINE), BASELINE)
+        known = lab.load(self.kept)
+        anew = [mutant for mutant in self.todo if swaps_of(*mutant) is None]
+        log = RESULTS.with_name("session.log")
+        _require(lab.child(lambda: self._session([*self.tests], self._exchange), log), log)
+        unable = RESULTS.with_name("unable.json")
+        anew += [tuple(one) for one in json.loads(unable.read_text())]
+        if anew:
+            _require(lab.child(lambda: self._import_anew(anew[0][0], None, known), log), log)
+        for path, number in anew:
+            self._start((path, number), partial(self._import_anew, path, number, known))
+        self._drain(0)
+
+    def _session(self, tests: list[str], work: Any) -> None:
+        code = sys.modules["pytest"].main([*PYTEST, *tests], plugins=[lab.Lab(work)])
+        os._exit(int(code))
+
+    def _learn(self, session: lab.Lab) -> None:
+        files = {str(ROOT / path): path for path, its in TARGETS.items() if its == self.tests}
+        lab.save(session.baseline(files), self.kept)
+
+    def _exchange(self, session: lab.Lab) -> None:
+        known, unable = lab.load(self.kept), []
+        control = RESULTS.with_name("control.log")
+        _require(lab.child(lambda: session.run([n for n in known.tests(None) if n in session.items]), control), control)
+        for path, number in self.todo:
+            swaps = swaps_of(path, number)
+            if swaps is None:
+                continue
+            module = sys.modules[module_name(path)]
+            found = [(lab.function(module, swap), swap) for swap in swaps]
+            if any(function is None for function, _ in found):
+                unable.append((path, number))
+                continue
+            names = [name for name in known.tests(f"{path}:{s.line}" for s in swaps) if name in session.items]
+
+            def try_it(found: Any = found, names: list[str] = names) -> None:
+                for function, swap in found:
+                    function.__code__ = swap.code
+                session.run(names, known.seconds)
+
+            self._start((path, number), try_it)
+        self._drain(0)
+        RESULTS.with_name("unable.json").write_text(json.dumps(unable))
+
+    def _import_anew(self, path: str, number: int | None, known: lab.Baseline) -> None:
+        tree = ast.parse(source(path))
+        if number is not None:
+            mutants(tree)[number].apply()
+        sys.meta_path.insert(0, Replaced(path, tree))
+        names = known.tests(None)
+        self._session(
+            [*self.tests], lambda session: session.run([n for n in names if n in session.items], known.seconds)
+        )
+
+    def _start(self, mutant: tuple[str, int], work: Any) -> None:
+        self._drain(self.jobs - 1)
+        self._running[lab.child(work, Path(os.devnull))] = mutant
+
+    def _drain(self, most: int) -> None:
+        """Wait until no more than so many are running."""
+        while len(self._running) > most:
+            pid, status = os.waitpid(-1, 0)
+            self._note(self._running.pop(pid), lab.fate(status))
+
+
+def _require(pid: int, log: Path) -> None:
+    """Wait for a run without any mutant. May raise: SystemExit if it fails: then no result says anything."""
+    if os.waitpid(pid, 0)[1]:
+        raise SystemExit(f"scripts/mutate: the tests fail without any mutant; see {log}")
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 @cache
-def baseline(tests: tuple[str, ...]) -> float:
-    """Seconds that these tests take without any mutant; they must pass."""
-    begun = time.monotonic()
-    path = next(path for path, its in TARGETS.items() if its == tests)
-    if os.waitpid(start(path, None), 0)[1]:
-        raise SystemExit(f"scripts/mutate: {' '.join(tests)} fail without any mutant; see {BASELINE}")
-    return time.monotonic() - begun
+def swaps_of(path: str, number: int) -> list[Any] | None:
+    """The functions to exchange for a mutant; None where the module must be imported anew."""
+    tree = ast.parse(source(path))
+    mutants(tree)[number].apply()
+    file = str(ROOT / path)
+    return lab.patch(compile(source(path), file, "exec"), compile(ast.fix_missing_locations(tree), file, "exec"))
 
 
 def examine(chosen: list[tuple[str, int]], jobs: int, keep_kills: bool) -> dict[tuple[str, int], str]:
     """What became of each mutant; what an earlier run found out about the same sources is not asked again."""
-    tree = digest([Path(__file__)] + [file for room in PURE_ROOMS for file in (ROOT / "monitor" / room).rglob("*.py")])
+    tree = digest([file for room in PURE_ROOMS for file in (ROOT / "monitor" / room).rglob("*.py")])
+    rules = digest([Path(__file__), Path(lab.__file__)])
     helpers = [file for file in ROOT.glob("tests/**/*.py") if not file.name.startswith("test_")]
     tests = {path: digest([Path(test) for test in TARGETS[path]] + helpers) for path, _ in chosen}
     known: dict[tuple[str, int], str] = {}
-    for line in RESULTS.read_text().splitlines() if RESULTS.exists() else []:
-        was = json.loads(line)
-        same = was["tests"] == tests.get(was["path"]) or (keep_kills and was["fate"] != "survived")
-        if was["tree"] == tree and same:
-            known[was["path"], was["number"]] = was["fate"]
+
+    def take_in() -> None:
+        for line in RESULTS.read_text().splitlines() if RESULTS.exists() else []:
+            was = json.loads(line)
+            same = was["tests"] == tests.get(was["path"]) or (keep_kills and was["fate"] != "survived")
+            if (was["tree"], was["rules"]) == (tree, rules) and same:
+                known[was["path"], was["number"]] = was["fate"]
+
+    def note(mutant: tuple[str, int], fate: str) -> None:
+        path, number = mutant
+        record = {"path": path, "number": number, "fate": fate, "tree": tree, "rules": rules, "tests": tests[path]}
+        with RESULTS.open("a") as results:
+            print(json.dumps(record), file=results)
+
+    take_in()
     todo = [mutant for mutant in chosen if mutant not in known]
-    seconds = {path: baseline(TARGETS[path]) for path in {path for path, _ in todo}}
-    print(f"{len(chosen)} mutants, {len(todo)} to try; the slowest tests take {max(seconds.values(), default=0):.1f} s")
-    running: dict[int, tuple[str, int]] = {}
-    limits: dict[int, float] = {}
-    with RESULTS.open("a") as results:
-        for done in range(len(todo)):
-            while len(running) < jobs and (next_one := done + len(running)) < len(todo):
-                pid = start(*todo[next_one])
-                running[pid], limits[pid] = todo[next_one], time.monotonic() + 5 * seconds[todo[next_one][0]] + 5
-            (path, number), fate = finish(running, limits)
-            known[path, number] = fate
-            record = {"path": path, "number": number, "fate": fate, "tree": tree, "tests": tests[path]}
-            print(json.dumps(record), file=results, flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{done + 1}/{len(todo)}", end="", file=sys.stderr)
+    print(f"{len(chosen)} mutants, {len(todo)} to try")
+    for its in dict.fromkeys(TARGETS[path] for path, _ in todo):
+        Trials(its, [mutant for mutant in todo if TARGETS[mutant[0]] == its], jobs, note).run()
+    take_in()
     return {mutant: known[mutant] for mutant in chosen}
 
 
@@ -269,7 +319,6 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     for name in PRELOAD:
         importlib.import_module(name)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
 
     chosen = [(path, n) for path in options.modules for n in range(len(mutants(ast.parse(source(path)))))]
     random.Random(options.seed).shuffle(chosen)

@@ -70,7 +70,11 @@ def cli() -> None:
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
 def prepare(port: int, directory: Path) -> None:
     """Borrowers, purse, key file and levmon.toml."""
-    net = localnet.load(port)
+    set_scene(localnet.load(port), directory)
+
+
+def set_scene(net: localnet.Localnet, directory: Path) -> None:
+    """The same for a local chain that is at hand."""
     market = net.markets[MARKET]
     guardian = account_address(GUARDIAN)
     with localnet.at_once(net) as chain:

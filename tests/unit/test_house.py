@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -339,3 +340,37 @@ class TestMutation:
             mutation.mutants(tree)[number].apply()
             changed.append(ast.unparse(tree))
         assert sorted(changed) == sorted(expected)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "expected"),
+        [
+            ("def f(a):\n    return a + 1", "def f(a):\n    return a + 2", ["f"]),
+            ("class A:\n    def f(self):\n        return 1", "class A:\n    def f(self):\n        return 2", ["A.f"]),
+            ("def f():\n    return [x for x in 'ab']", "def f():\n    return [x for x in 'ac']", ["f"]),
+            ("def f(): return 1\ndef g(): return 1", "def f(): return 1\ndef g(): return 2", ["g"]),
+            ("A = 1", "A = 2", None),
+            ("A = 1", "A = True", None),
+            ("def f(a=1): pass", "def f(a=2): pass", None),
+            ("class A:\n    b = 1", "class A:\n    b = 2", None),
+            ("f = lambda: 1", "f = lambda: 2", None),
+            ("A = 1", "A = 1", []),
+        ],
+    )
+    def test_exchanges_only_what_import_does_not_run(
+        self, mutation: Any, old: str, new: str, expected: list[str] | None
+    ) -> None:
+        before, after = (compile(text, "module.py", "exec") for text in (old, new))
+        swaps = mutation.lab.patch(before, after)
+        assert (swaps if swaps is None else [swap.name for swap in swaps]) == expected
+
+    def test_finds_functions_under_their_decorators(self, mutation: Any) -> None:
+        module = types.ModuleType("module")
+        text = (
+            "import functools\nclass A:\n    @property\n    def f(self): return %d\n"
+            "    @staticmethod\n    @functools.cache\n    def g(): return %d\n"
+        )
+        before, after = (compile(text % n, "module.py", "exec") for n in ((1, 1), (2, 2)))
+        exec(before, vars(module))  # noqa: S102  # a module of three lines
+        for swap in mutation.lab.patch(before, after):
+            mutation.lab.function(module, swap).__code__ = swap.code
+        assert (module.A().f, module.A.g()) == (2, 2)

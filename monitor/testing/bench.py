@@ -1,0 +1,36 @@
+"""`scripts/bench`: each measurement with its peer, its floor and their ratios, all from one run."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from monitor.testing import latency
+
+LIMIT_S = 0.3
+
+
+@click.group()
+def cli() -> None:
+    """Measure levmon on this machine."""
+
+
+@cli.command("latency")
+@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="So many transactions.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def latency_command(count: int, as_json: bool) -> None:
+    """From a decision to its transaction's broadcast, on a local chain with a real signer process and journal."""
+    samples = latency.measure(count)
+    if as_json:
+        click.echo(latency.as_json(samples))
+    else:
+        click.echo("\n".join(latency.lines(samples)))
+    worst = latency.percentile(samples.own, 0.99)
+    if worst > LIMIT_S:
+        click.echo(f"p99 beyond the node is {worst:.3f} s, above {LIMIT_S} s", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli()
