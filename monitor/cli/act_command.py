@@ -14,7 +14,7 @@ from monitor.cli.options import json_option, source_options
 from monitor.cli.plan_command import target_option
 
 if TYPE_CHECKING:
-    from monitor.cli.guarding import Prospect
+    from monitor.cli.guarding import Prepared
     from monitor.cli.session import Session
     from monitor.journal.rows import Draft
     from monitor.pipeline.acting import Acting
@@ -111,7 +111,7 @@ def _json(schema: str, **fields: Any) -> str:
     return json.dumps({"schema": schema, **fields}, separators=(",", ":"))
 
 
-async def simulated(found: Prospect, draft: Draft) -> tuple[bool, str]:
+async def simulated(found: Prepared, draft: Draft) -> tuple[bool, str]:
     from monitor.cli.guarding import simulation_text
     from monitor.execution.simulate import simulate
     from monitor.pipeline.acting import ExecutionView, builder
@@ -123,7 +123,7 @@ async def simulated(found: Prospect, draft: Draft) -> tuple[bool, str]:
     return simulation_text(simulated, draft.intent)
 
 
-def open_acting(session: Session, found: Prospect) -> Acting:
+def open_acting(session: Session, found: Prepared) -> Acting:
     """Journal, signer and executor for the chain of what was found. May raise: JournalError."""
     from monitor.cli.guarding import finality_of
     from monitor.pipeline.acting import Acting
@@ -139,16 +139,15 @@ def open_acting(session: Session, found: Prospect) -> Acting:
 
 
 async def send(
-    session: Session, found: Prospect, draft: Draft, until: str, within_s: float, as_json: bool, poll_s: float = 0.5
+    session: Session, found: Prepared, draft: Draft, until: str, within_s: float, as_json: bool, poll_s: float = 0.5
 ) -> int:
     """Journal the decision, sign, send and follow it; the exit code."""
     from monitor.cli.guarding import REFUSED
-    from monitor.pipeline import plans
     from monitor.pipeline.carry import Until, carry
 
     await require_signer(found.guardian)
     with open_acting(session, found) as acting:
-        acting.allow(plans.options(found.seen, found.report, found.guardian, 1).limits)
+        acting.allow(found.limits)
         await acting.step()  # what an earlier run left is settled first
         standing = None
         async for standing in carry(acting, draft, until=Until(until), within_s=within_s, poll_s=poll_s):

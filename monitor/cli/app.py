@@ -31,6 +31,7 @@ COMMANDS = {
     "verify": "Recompute, and compare with the contract's own numbers.",
     "plan": "What would bring a position to a health: amounts, costs, and why not otherwise.",
     "act": "Do the best plan for one position; signs nothing without --broadcast.",
+    "liquidate": "Pay debt of an unhealthy position for its collateral, if that brings a profit.",
     "protect": "Watch, decide and rescue, block by block; dry unless armed.",
     "rehearse": "Shock every protected position on a fork, and see whether its rescue lands.",
     "approve": "Let a market take a bounded amount of the purse's tokens.",

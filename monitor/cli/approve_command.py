@@ -17,6 +17,7 @@ from monitor.core.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.cli.guarding import Prospect
     from monitor.core.actions import Intent, Step
+    from monitor.pipeline.plans import Options
 
 NO_TARGET = Fraction(2)
 
@@ -101,17 +102,29 @@ def _intent(found: Prospect, asset: str, amount: Fraction | None) -> tuple[Inten
         known = ", ".join(dict.fromkeys(step.symbol for step in choice.steps))
         raise ConfigError(f"{asset!r} is no asset of this market", hint=f"it has {known}")
     step = next((one for one in steps if one.remedy is not None), steps[0])
-    limits = choice.limits.get(step.asset)
-    if limits is None:
-        raise ConfigError(f"no limits are set for {step.symbol}", hint="add [guardian.limits] to levmon.toml")
+    most = _per_key_day(found, choice, step)
     if step.remedy is None:
         return None, step
-    wanted = limits.per_key_day if amount is None else int(amount * 10**step.decimals)
-    if not 0 < wanted <= limits.per_key_day:
+    wanted = most if amount is None else int(amount * 10**step.decimals)
+    if not 0 < wanted <= most:
         raise ConfigError("more than the limits let the key move in a day, or nothing", hint="lower --amount")
     # under an id of its own, so that a rescue of the position need not wait until the approval is final
     place = f"eip155:{step.intent.chain_id}/allowance/{step.asset}/{step.intent.owner}"
     return replace(step.remedy, position_id=place, args={**step.remedy.args, "amount": wanted}), step
+
+
+def _per_key_day(found: Prospect, choice: Options, step: Step) -> int:
+    """What rescues and liquidations together may move of it in a day. May raise: ConfigError."""
+    from monitor.core.liquidations import Token
+    from monitor.signer.config import MAX_AMOUNT
+
+    health = found.report.health
+    token = Token(step.asset, step.symbol, step.decimals, step.price)
+    liquidations = found.guardian.liquidation_limits([token], health.unit.decimals if health else 0)
+    known = [one for one in (choice.limits.get(step.asset), *liquidations.values()) if one is not None]
+    if not known:
+        raise ConfigError(f"no limits are set for {step.symbol}", hint="add [guardian.limits] to levmon.toml")
+    return min(sum(one.per_key_day for one in known), MAX_AMOUNT)
 
 
 def _told(as_json: bool, found: Prospect, step: Step, intent: Intent | None, text: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from monitor.cli.targets import Targets
     from monitor.core.actions import Intent, Plan
     from monitor.core.config import Config
+    from monitor.execution.limits import AssetLimits
     from monitor.execution.port import Simulated
     from monitor.pipeline.guardians import Guardian, Protection
     from monitor.pipeline.plans import Outlook
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
 
 PLENTY = 10**15
 REFUSED = 4
+
+
+class Prepared(Protocol):
+    """What sending needs to know of whatever was looked at: a rescue or a liquidation."""
+
+    @property
+    def chain(self) -> Open: ...
+
+    @property
+    def guardian(self) -> Guardian: ...
+
+    @property
+    def limits(self) -> Mapping[str, AssetLimits]:
+        """By what it counts under."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,13 @@ class Prospect:
     protection: Protection
     target: Fraction
     proposal: Proposal
+
+    @property
+    def limits(self) -> Mapping[str, AssetLimits]:
+        """Those of every asset that a step may move."""
+        from monitor.pipeline import plans
+
+        return plans.options(self.seen, self.report, self.guardian, 1).limits
 
 
 def config_of(config_file: Path | None) -> tuple[Config, Path]:
@@ -67,12 +90,13 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
 def stranger(address: str) -> Guardian:
     """A purse that is only looked at, without limits. May raise: ConfigError."""
     from monitor.core.address import parse_address
-    from monitor.core.guardian import GuardianConfig, LimitsConfig
+    from monitor.core.guardian import GuardianConfig, LimitsConfig, LiquidateConfig
     from monitor.pipeline.guardians import Guardian
 
     much = Fraction(PLENTY)
     limits = LimitsConfig(per_action=much, per_position_day=much, per_key_day=much)
-    return Guardian(GuardianConfig(address=parse_address(address), limits=limits))
+    liquidate = LiquidateConfig(per_action=much, per_position_day=much, per_key_day=much)
+    return Guardian(GuardianConfig(address=parse_address(address), limits=limits, liquidate=liquidate))
 
 
 def guardian_for(targets: Targets, address: str | None) -> Guardian:

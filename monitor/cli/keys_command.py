@@ -208,6 +208,8 @@ async def _rules(chain: Open, session: Session, guardian: Guardian, protections:
     from monitor.pipeline.signer_setup import ChainRules
 
     rules = ChainRules(chain.chain_id)
+    if guardian.config.liquidate is not None:
+        await _allow_liquidations(rules, chain, session, guardian)
     subjects = protected_subjects(chain, session.targets, protections)
     if not subjects:
         return rules
@@ -218,6 +220,27 @@ async def _rules(chain: Open, session: Session, guardian: Guardian, protections:
             raise ConfigError(f"{report.subject.market}/{report.owner}: {choice.why_none}")
         rules.add(choice.steps, choice.limits, subjects[report.subject].kinds(report.subject.ref.protocol))
     return rules
+
+
+async def _allow_liquidations(rules: ChainRules, chain: Open, session: Session, guardian: Guardian) -> None:
+    """Every market of the file that knows liquidations, told by what the guardian itself could do in it."""
+    from monitor.core.liquidations import Token
+    from monitor.core.registry import protocol as protocol_named
+    from monitor.pipeline import plans
+    from monitor.report import Subject
+
+    subjects = [Subject(ref, name, guardian.address) for ref, name in chain.markets().items()]
+    seen = await plans.outlook(chain.chain, subjects, guardian.address, session.memory, depth=chain.depth)
+    for report in seen.snapshot.reports:
+        templates = protocol_named(report.subject.ref.protocol).templates
+        kind = next((one.kind for one in templates if one.opt_in == "liquidate"), "")
+        if not kind:
+            continue
+        choice = plans.options(seen, report, guardian, 1)
+        if choice.why_none or report.health is None:
+            raise ConfigError(f"{report.subject.market}: {choice.why_none}")
+        tokens = [Token(step.asset, step.symbol, step.decimals, step.price) for step in choice.steps]
+        rules.add_liquidations(choice.steps, guardian.liquidation_limits(tokens, report.health.unit.decimals), kind)
 
 
 def write_setup(guardian: Guardian, text: str, nonces: dict[int, int]) -> None:

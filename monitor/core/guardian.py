@@ -36,6 +36,21 @@ class LimitsConfig(Table):
     per_key_day: Exact
 
 
+class LiquidateConfig(LimitsConfig):
+    """[guardian.liquidate]: anybody's unhealthy position may be liquidated from the purse, for a profit.
+
+    Its limits are values in the market's unit (USD) and count apart from those of rescues. `haircut_bps` is what
+    selling the collateral costs, `min_profit` what one liquidation must bring, in the market's unit. `assets`: symbols
+    or addresses of debts that may be paid; none is all. `native`: the symbol or address of the chain's wrapped coin,
+    whose price gas is reckoned at; else W and the coin's symbol.
+    """
+
+    haircut_bps: Annotated[int, Field(ge=0, le=9_999)] = 100
+    min_profit: Exact = Fraction(0)
+    assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    native: str = ""
+
+
 class GuardianConfig(Table):
     """The purse. `signer` is the socket of `levmon signer`, `journal` a file or a database URL, paths beside the file.
 
@@ -50,6 +65,7 @@ class GuardianConfig(Table):
     armed: bool = False
     limits: LimitsConfig | None = None
     assets: dict[Text, LimitsConfig] = Field(default_factory=dict)
+    liquidate: LiquidateConfig | None = None
     gas_per_day: Exact = Fraction(1, 20)
     min_reserve: Exact = Fraction(0)
     max_fee_gwei: Exact = Fraction(200)
@@ -115,7 +131,13 @@ def check(guardian: GuardianConfig | None, rules: tuple[ProtectConfig, ...]) -> 
 
 
 def _check_guardian(guardian: GuardianConfig) -> Iterator[Mistake]:
-    tables = [(("guardian", "limits"), guardian.limits)] if guardian.limits else []
+    tables: list[tuple[tuple[str | int, ...], LimitsConfig]] = []
+    if guardian.limits:
+        tables.append((("guardian", "limits"), guardian.limits))
+    if guardian.liquidate:
+        tables.append((("guardian", "liquidate"), guardian.liquidate))
+        if guardian.liquidate.min_profit < 0:
+            yield (("guardian", "liquidate", "min_profit"), "below 0", "write what a liquidation must bring, or 0")
     for path, limits in (*tables, *((("guardian", "assets", name), one) for name, one in guardian.assets.items())):
         values = [getattr(limits, name) for name in _LIMITS]
         if min(values) < 0:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from monitor.core.actions import Intent
 from monitor.core.types import Address, Position
 
+BUDGET = "liquidate:"
+"""Before an asset's address, what is paid of it in liquidations counts under: apart from what rescues move."""
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

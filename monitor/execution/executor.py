@@ -112,7 +112,10 @@ def _nothing(_: str) -> None:
 
 
 class Executor:
-    """One per chain and journal. `build` makes calldata from an intent, by the protocol's template."""
+    """One per chain and journal. `build` makes calldata from an intent, by the protocol's template.
+
+    `outcome` tells in words what an included transaction did, for the record; empty where there is nothing to tell.
+    """
 
     def __init__(  # noqa: PLR0913  # the parts that it ties together
         self,
@@ -125,6 +128,7 @@ class Executor:
         settings: Settings,
         *,
         recheck: Recheck | None = None,
+        outcome: Callable[[Draft, Receipt], str] | None = None,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
         self._journal = journal
@@ -137,6 +141,7 @@ class Executor:
         self._rules = replace(settings.rules, endpoints=chain.endpoints)
         self._defences = settings.rules.defences
         self._recheck = recheck
+        self._outcome = outcome
         self._probe = probe
         self._reconciled = not self._defences.recovery
         self._forgotten = set() if self._defences.resume else {one.id for one in journal.actions(only_open=True)}
@@ -235,7 +240,7 @@ class Executor:
             now_s = view.head.timestamp if self._defences.chain_time else int(self._clock.time())
             verdict = decide(action, seen, now_s, self._rules)
             if verdict.change is not None:
-                action = self._apply(action, verdict.change, view)
+                action = self._apply(action, self._with_outcome(action, verdict.change, seen), view)
             if verdict.act is Act.WAIT:
                 if verdict.change is None or not action.open:
                     return action, verdict.why or action.note
@@ -250,6 +255,15 @@ class Executor:
             if not done.more:
                 return action, done.why
         return action, "it goes in circles"
+
+    def _with_outcome(self, action: Action, what: Change, seen: Observation) -> Change:
+        """The change, and what the transaction did by its own events, once it is in a block."""
+        if self._outcome is None or what.mined is None or not what.mined.ok:
+            return what
+        if what.to not in (ActionState.MINED, ActionState.FINAL_OK) or what.mined.hash not in seen.receipts:
+            return what
+        told = self._outcome(action.draft, seen.receipts[what.mined.hash])
+        return replace(what, why=f"{what.why}; {told}") if told else what
 
     def _apply(self, action: Action, what: Change, view: _View) -> Action:
         name = "mark"

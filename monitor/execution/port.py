@@ -28,6 +28,15 @@ class TxCall:
 
 
 @dataclass(frozen=True, slots=True)
+class RawLog:
+    """One log of a receipt, as it is."""
+
+    address: Address
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Where a transaction is included. `fee_wei` is what it cost in all, the L1 part included."""
 
@@ -41,6 +50,7 @@ class Receipt:
     """how many endpoints tell the same"""
     disputed: bool = False
     """some endpoint tells otherwise (null is not otherwise: it may lag)"""
+    logs: tuple[RawLog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

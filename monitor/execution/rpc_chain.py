@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from monitor.chain.endpoint import Endpoint
@@ -26,6 +27,7 @@ from monitor.execution.port import (
     NotSimulated,
     Occupant,
     Passed,
+    RawLog,
     Receipt,
     Rung,
     SendReply,
@@ -253,22 +255,22 @@ def _receipt(value: Any, asked: str) -> Receipt:
         parse_quantity(value.get("status"), "status") == 1,
         used,
         used * price + extra,
+        logs=tuple(map(_log, value.get("logs") or ())),
     )
+
+
+def _log(value: Any) -> RawLog:
+    """May raise: BadAnswer."""
+    if not isinstance(value, dict) or not isinstance(value.get("topics"), list):
+        raise BadAnswer("a receipt has a log that is none")
+    topics = tuple(parse_data(topic, "topic") for topic in value["topics"])
+    return RawLog(_address(value.get("address")), topics, parse_data(value.get("data"), "data"))
 
 
 def _judged(votes: Counter[Receipt]) -> Receipt:
     """The receipt that most endpoints tell, with how many, and whether any tells another."""
     receipt, count = votes.most_common(1)[0]
-    return Receipt(
-        receipt.hash,
-        receipt.block_number,
-        receipt.block_hash,
-        receipt.ok,
-        receipt.gas_used,
-        receipt.fee_wei,
-        count,
-        len(votes) > 1,
-    )
+    return replace(receipt, witnesses=count, disputed=len(votes) > 1)
 
 
 def _failed(reply: Failure) -> Simulated:

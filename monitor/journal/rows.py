@@ -136,7 +136,8 @@ class Inclusion:
 class Draft:
     """A decision that is to become an action: the intent, its limits, and the whole record of why.
 
-    `amount` of `asset` counts against the limits. `health_wad` is health at the decision, by which fees are urgent.
+    `amount` of `asset` counts against the limits; what liquidations pay has `liquidate:` before the asset's address.
+    `health_wad` is health at the decision, by which fees are urgent.
     `loss_avoided_wei` is what doing nothing would cost, in wei; 0 where nobody knows. `decision` is JSON text: inputs,
     prices, alternatives, sentence.
     """

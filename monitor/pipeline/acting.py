@@ -31,6 +31,7 @@ from monitor.execution.rpc_chain import RpcExecutionChain
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.pipeline.guardians import Guardian
+from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.snapshot import read_markets
 from monitor.policy.planner import shown
@@ -127,6 +128,10 @@ class Recheck:
         """May raise: ChainError, also where nothing can be said: then nothing is signed."""
         if draft.intent.kind == APPROVE:
             return None
+        if is_liquidation(draft):
+            ref, _ = market_of(draft.intent.position_id)
+            why = await no_longer_worth(self.chain, self.memory, draft, ref, head)
+            return NoLongerNeeded(why) if why else None
         target = Fraction(json.loads(draft.decision)["target"])
         ref, owner = market_of(draft.intent.position_id)
         states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head)
@@ -178,7 +183,15 @@ class Acting:
             max_head_ahead_s=EVER_S if on_demand else 60,
         )
         self.executor = Executor(
-            self.journal, self.view, self.signer, self.build, self.kill, clock, settings, recheck=Recheck(chain, memory)
+            self.journal,
+            self.view,
+            self.signer,
+            self.build,
+            self.kill,
+            clock,
+            settings,
+            recheck=Recheck(chain, memory),
+            outcome=outcome,
         )
 
     def __enter__(self) -> Self:
@@ -276,6 +289,11 @@ def approval_of(
         valid_until_s=valid_until_s,
         decision=json.dumps(decision, sort_keys=True),
     )
+
+
+def is_rescue(draft: Draft) -> bool:
+    """Neither an approval nor a liquidation: what a rule's watch waits for."""
+    return draft.intent.kind != APPROVE and not is_liquidation(draft)
 
 
 APPROVE_GAS = 120_000

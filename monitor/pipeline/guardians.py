@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from monitor.core.actions import Step
 from monitor.core.errors import ConfigError
+from monitor.core.liquidations import BUDGET, Token
 from monitor.core.types import Address
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.policy.rules import Rule
@@ -86,6 +87,18 @@ class Guardian:
         for step in steps:
             if step.asset not in found and (limits := self.asset_limits(step, unit_decimals)) is not None:
                 found[step.asset] = limits
+        return found
+
+    def liquidation_limits(self, tokens: Iterable[Token], unit_decimals: int) -> dict[str, AssetLimits]:
+        """What liquidations may pay of these debts, by what it counts under; nothing where there is no opt-in."""
+        found = {}
+        if (limits := self.config.liquidate) is not None:
+            wanted = {name.lower() for name in limits.assets}
+            for token in tokens:
+                named = not wanted or wanted & {token.asset.lower(), token.symbol.lower()}
+                if named and token.price > 0:
+                    unit = Fraction(10**unit_decimals * 10**token.decimals, token.price)
+                    found[BUDGET + token.asset] = _scaled(limits, unit)
         return found
 
     def spend_limits(self, assets: Mapping[Address, AssetLimits]) -> SpendLimits:

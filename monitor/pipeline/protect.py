@@ -21,7 +21,7 @@ from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action
-from monitor.pipeline.acting import APPROVE, Acting, ExecutionView, builder, draft_of, health_wad
+from monitor.pipeline.acting import Acting, ExecutionView, builder, draft_of, health_wad, is_rescue
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.plans import Outlook, best, options, plan_for
 from monitor.policy.planner import Proposal
@@ -104,7 +104,7 @@ class Guard:
         """What the journal has open is running; what it closed last still counts for the rest after it."""
         for action in acting.journal.actions():
             watch = self.watches.get(action.position_id)
-            if watch is None or action.draft.intent.kind == APPROVE:
+            if watch is None or not is_rescue(action.draft):
                 continue
             decision = json.loads(action.draft.decision)
             running = replace(watch, running=decision.get("rule_version", 0), running_aim=Aim.RAISE)
@@ -243,7 +243,7 @@ class Guard:
 
     def _settle(self, action: Action) -> None:
         watch = self.watches.get(action.position_id)
-        if watch is not None and action.draft.intent.kind != APPROVE:
+        if watch is not None and is_rescue(action.draft):
             self.watches[action.position_id] = settled(watch, action)
 
     @property

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.core.actions import Step
+from monitor.core.liquidations import BUDGET
 from monitor.core.types import Address
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline.guardians import GWEI, Guardian
+from monitor.signer.config import MAX_AMOUNT
 
 MAX_GAS = 1_000_000
 MAX_TIP_WEI = 50 * GWEI
@@ -26,6 +28,8 @@ class ChainRules:
     contracts: dict[Address, set[str]] = field(default_factory=dict)
     assets: dict[Address, AssetLimits] = field(default_factory=dict)
     symbols: dict[Address, str] = field(default_factory=dict)
+    liquidate: dict[Address, AssetLimits] = field(default_factory=dict)
+    """What may be paid of which debts to liquidate anybody; none: nobody is liquidated."""
 
     def add(self, steps: Iterable[Step], limits: Mapping[Address, AssetLimits], kinds: Iterable[str]) -> None:
         """Allow these steps as far as they have limits and are of these kinds."""
@@ -37,6 +41,19 @@ class ChainRules:
             self.contracts.setdefault(step.intent.to, set()).add(step.intent.kind)
             self.assets[step.asset] = limits[step.asset]
             self.symbols[step.asset] = step.symbol
+
+    def add_liquidations(self, steps: Iterable[Step], limits: Mapping[str, AssetLimits], kind: str) -> None:
+        """Allow liquidations by these steps' market: every one of its assets may come in, those with limits go out.
+
+        The guardian counts as an owner then, so that it can approve the market for what it pays.
+        """
+        for step in steps:
+            self.owners[step.intent.owner] = None
+            self.contracts.setdefault(step.intent.to, set()).add(kind)
+            self.assets.setdefault(step.asset, AssetLimits(0, 0, 0))
+            self.symbols[step.asset] = step.symbol
+            if (one := limits.get(BUDGET + step.asset)) is not None:
+                self.liquidate[step.asset] = one
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
     yield f"max_priority_fee_per_gas_wei = {min(fee, MAX_TIP_WEI)}"
     yield f"max_cost_wei = {MAX_GAS * fee}"
     yield f"max_cost_per_day_wei = {guardian.gas_per_day_wei}"
+    if chain.liquidate:
+        yield "liquidate = true  # anybody's position, by the contracts and with the assets below"
     for address, kinds in chain.contracts.items():
         yield ""
         yield f"[[{table}.contracts]]"
@@ -91,7 +110,11 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
         yield f"address = {_text(address)}"
         yield f"per_action = {limits.per_action}"
         yield f"per_day = {limits.per_key_day}"
-        yield f"max_allowance = {limits.per_key_day}"
+        more = chain.liquidate.get(address, AssetLimits(0, 0, 0))
+        yield f"max_allowance = {min(limits.per_key_day + more.per_key_day, MAX_AMOUNT)}"
+        if more.per_action:
+            yield f"liquidate_per_action = {more.per_action}"
+            yield f"liquidate_per_day = {more.per_key_day}"
 
 
 def _text(value: str) -> str:

@@ -31,6 +31,7 @@ from monitor.testing.aave_v3 import (
     set_price,
     set_sequencer,
 )
+from monitor.testing.aave_v3_listing import FROZEN_SYMBOL
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.devchain import CallReverted, DevChain
 from monitor.testing.rescues import calldata
@@ -200,7 +201,7 @@ class Liquidations:
             case 0:
                 set_paused(local, market, symbol, True)
             case 1:
-                set_frozen(local, market, symbol, True)
+                set_frozen(local, market, symbol, symbol != FROZEN_SYMBOL)
             case 2:
                 down = self._random.random() < 0.5
                 sentinel = deploy_sentinel(local, market)

@@ -1,0 +1,116 @@
+"""Liquidating from the command line on real contracts: real signer process, real journal, moved tokens counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.testing import aave_v3, localnet
+from tests.cli.guarded import GUARDIAN, Room, borrower, config_text, guarded, no_secret
+
+pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
+KEEPER = """
+[guardian.liquidate]
+per_action = 6_000
+per_position_day = 8_000
+per_key_day = 10_000
+haircut_bps = 50
+min_profit = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[localnet.Localnet]:
+    process, started = localnet.start(("3.6",))
+    try:
+        yield started
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def room(net: localnet.Localnet, tmp_path: Path) -> Iterator[Room]:
+    """A keeper's files; `room.owner` is a stranger to them who owes 10,000 USDC against ETH."""
+    chain = net.chain()
+    snapshot = chain.snapshot()
+    with guarded(net, next(iter(net.markets)), tmp_path) as made:
+        (tmp_path / "levmon.toml").write_text(config_text(net, made, more=KEEPER))
+        keys = ("--keystore", str(tmp_path / "keystore.json"), "--password-file", str(tmp_path / "password"))
+        made.run("keys", "init", "--force", *keys)
+        made.owner = borrower(made.chain, made.market, "stranger")
+        yield made
+        no_secret(made)
+    chain.revert(snapshot)
+    chain.close()
+
+
+def balance(room: Room, symbol: str, who: str = GUARDIAN) -> int:
+    asset = room.market.reserves[symbol].asset
+    return int(room.chain.call(asset, "balanceOf(address)", "(uint256)", who)[0])
+
+
+def test_a_stranger_is_liquidated_for_just_what_was_said(room: Room) -> None:
+    assert "is not below 1" in room.objects("liquidate", room.position, code=4)[0]["note"]
+    room.to_health(0.97)
+    [told] = room.objects("liquidate", room.position, code=4)
+    assert "allowance allows no USDC" in told["passed"][0]["reason"]
+
+    room.signer()
+    room.run("approve", f"{room.name}/{GUARDIAN}", "USDC", "--broadcast", "--until", "mined")
+    room.chain.mine(3)
+    told, simulation = room.objects("liquidate", room.position)
+    assert simulation["passes"] is True
+    [bid] = told["bids"]
+    assert told["native"]["symbol"] == "WETH"
+    # at most half of the debt at this health, within the limit of 6,000
+    assert 4_990 * 10**6 < int(bid["at_last"]["paid"]) < 5_010 * 10**6
+    assert bid["debt_to_cover"] == bid["at_last"]["paid"]
+    profit = {name: int(bid["profit"][name]) for name in ("worth", "paid", "gas", "l1_data_fee", "net")}
+    assert profit["net"] == profit["worth"] - profit["paid"] - profit["gas"] - profit["l1_data_fee"] > 5 * 10**6
+    assert "nothing was signed" in room.run("liquidate", room.position)
+    assert room.nonce == 1
+
+    usdc, weth = balance(room, "USDC"), balance(room, "WETH")
+    chosen, *_, last = room.objects("liquidate", room.position, "--broadcast", "--until", "mined")
+    assert last["state"] == "mined"
+    paid, received = usdc - balance(room, "USDC"), balance(room, "WETH") - weth
+    bid = chosen["bids"][0]
+    for raw, name in ((paid, "paid"), (received, "received")):
+        assert int(bid["at_first"][name]) <= raw <= int(bid["at_last"][name])
+    story = room.run("history", room.position)
+    assert f"paid {paid // 10**6}." in story
+    assert "(predicted " in story
+    assert "HealthFactorNotBelowThreshold" in room.run("liquidate", room.position, "--broadcast", code=4)
+    assert room.nonce == 2
+    [action] = [one for one in room.objects("history", room.position) if one["kind"] == "aave-v3/liquidate"]
+    assert action["asset"] == f"liquidate:{room.market.reserves['USDC'].asset}"
+    assert action["decision"]["predicted"]["first"] == bid["at_first"]
+
+
+def test_limits_wishes_and_profit_are_minded(room: Room) -> None:
+    room.to_health(0.9)
+    room.signer()
+    room.run("approve", f"{room.name}/{GUARDIAN}", "USDC", "--broadcast", "--until", "mined")
+    room.chain.mine(3)
+    [told, _] = room.objects("liquidate", room.position)
+    assert 5_990 * 10**6 < int(told["bids"][0]["debt_to_cover"]) < 6_010 * 10**6
+    for wish, why in (
+        (("--min-profit", "100000"), "is not above 100012."),
+        (("--debt", "DAI"), "USDC is not to be paid"),
+        (("--collateral", "LINK"), "WETH is not wanted"),
+    ):
+        [told] = room.objects("liquidate", room.position, *wish, code=4)
+        assert why in told["passed"][0]["reason"]
+    # the limits of the signer's own file hold, whatever levmon.toml says
+    rules = room.path / "signer.toml"
+    assert "liquidate = true" in rules.read_text()
+    config = room.path / "levmon.toml"
+    config.write_text(config.read_text().replace("per_action = 6_000", "per_action = 7_000"))
+    assert "for one action" in room.run("liquidate", room.position, "--broadcast", code=4)
+    assert room.nonce == 1
+    config.write_text(config.read_text().replace(KEEPER.replace("6_000", "7_000"), ""))
+    assert "add [guardian.liquidate]" in room.run("liquidate", room.position, code=2)
+    assert "pay " in room.run("liquidate", room.position, "--guardian", room.market.liquidator)
+    assert aave_v3.health_wad(room.chain, room.market, room.owner) < 10**18
