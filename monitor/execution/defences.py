@@ -65,6 +65,10 @@ class Defences:
     """what a private relay does not include goes public after its time, where policy allows"""
     private_only: bool = True
     """what may not go public never does"""
+    concerns: bool = True
+    """what will stand in the way is told before it does"""
+    more_gas: bool = True
+    """what ran out of gas is tried once more with more of it"""
     recheck: bool = True
     """right before a signature the position is looked at once more"""
     kill_switch: bool = True

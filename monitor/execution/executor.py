@@ -18,8 +18,9 @@ from monitor.core.types import Address, BlockRef
 from monitor.execution import fees as pricing
 from monitor.execution import limits as spending
 from monitor.execution.classify import SendClass
+from monitor.execution.concerns import Concern, Concerns, Once, of_account
 from monitor.execution.killswitch import KillSwitch
-from monitor.execution.machine import CANCEL_GAS, Act, Observation, Rules, Verdict, change, decide, tell
+from monitor.execution.machine import CANCEL_GAS, Act, Observation, Rules, Verdict, change, decide, tell, with_more_gas
 from monitor.execution.nonce import NonceState, NonceView
 from monitor.execution.port import (
     Account,
@@ -76,6 +77,8 @@ class Settings:
     max_head_age_s: int = 120
     max_head_ahead_s: int = 60
     cancel_gas: int = CANCEL_GAS
+    warn_gas: int = 3 * 600_000
+    """it is told when the key cannot pay for so much gas any more: three rescues' worth"""
 
 
 @dataclass(slots=True)
@@ -143,6 +146,8 @@ class Executor:
         self._recheck = recheck
         self._outcome = outcome
         self._probe = probe
+        self._concerns, self._once = Concerns(journal), Once()
+        self._final: BlockRef | None = None
         self._reconciled = not self._defences.recovery
         self._forgotten = set() if self._defences.resume else {one.id for one in journal.actions(only_open=True)}
         self.draining = False
@@ -159,7 +164,9 @@ class Executor:
         except ChainError as error:
             report.held.append(f"the chain cannot be read: {error.message}")
             return report
-        for action in self._journal.actions(chain_id=head.chain_id, only_open=True):
+        opened = self._journal.actions(chain_id=head.chain_id, only_open=True)
+        self._once.keep(opened)
+        for action in opened:
             if action.id in self._forgotten:
                 continue
             try:
@@ -174,19 +181,27 @@ class Executor:
     async def _look(self, view: _View) -> None:
         """Reconcile: keys, finality, the clock. Whatever is wrong ends in `held` or in a hold in the journal."""
         chain_id, at_s = view.head.chain_id, view.head.timestamp
+        concerns: list[Concern] = []
         if self._defences.skew:
             age_s = self._clock.time() - at_s
             if age_s > self._settings.max_head_age_s or -age_s > self._settings.max_head_ahead_s:
-                view.held.append(f"the newest block is {int(age_s)} s old by this machine's clock")
+                why = f"the newest block is {int(age_s)} s old by this machine's clock"
+                view.held.append(why)
+                concerns.append(Concern(f"chain:{chain_id}", "age", Severity.CRITICAL, f"{why}: nothing is signed"))
         if self._kill.thrown and self._defences.kill_switch:
             view.held.append(self._kill.thrown)
-        known = {hold.scope for hold in self._journal.holds()}
+        held = {hold.scope for hold in self._journal.holds()}
         holds: list[Hold | None] = []
         if self._defences.finality_memory:
-            holds.append(await judge_finality(self._journal, self._chain, view.finalized))
-        for address in self._settings.limits:
+            holds.append(await judge_finality(self._journal, self._chain, self._final, chain_id))
+            if self._final is None or view.finalized.number > self._final.number:
+                self._final = view.finalized
+        for address, limits in self._settings.limits.items():
             account = await self._chain.account(address, view.head, view.finalized)
             view.accounts[address] = account
+            known = self._concerns.known(f"signer:{chain_id}:{address}", "gas")
+            gas, policy = self._settings.warn_gas, self._rules.fees
+            concerns += of_account(view.head, address, account, gas, limits.min_reserve_wei, policy, known=known)
             known_nonce = self._journal.next_nonce(chain_id, address)
             if not self._defences.recovery:
                 if known_nonce is None:
@@ -196,9 +211,11 @@ class Executor:
             else:
                 holds.append(judge_nonce(NonceView(account.nonce, known_nonce), chain_id, address))
         for hold in holds:
-            if hold is not None and hold.scope not in known:
+            if hold is not None and hold.scope not in held:
                 self._journal.hold(hold, at_s)
-                known.add(hold.scope)
+                held.add(hold.scope)
+        if self._defences.concerns:
+            self._concerns.tell(concerns, at_s)
         self._reconciled = True
 
     async def _observe(self, action: Action, view: _View) -> Observation:
@@ -274,13 +291,10 @@ class Executor:
         return self._journal.apply(what, view.head.timestamp, name=name)
 
     def _told(self, action: Action, why: str, view: _View, severity: Severity = Severity.WARN) -> _Done:
-        """An alert, unless the last one said the same."""
+        """An alert, unless the same was told before."""
         action = self._journal.action(action.id)
-        told = tell(action, why, severity)
-        if not self._defences.no_storm:
-            told = change(action, None, why, severity=severity, mined=action.mined)
-        if told is not None:
-            action = self._journal.apply(told, view.head.timestamp)
+        if self._once.new(action, why) or not self._defences.no_storm:
+            action = self._journal.apply(tell(action, why, severity), view.head.timestamp)
         return _Done(action, why)
 
     async def _do(self, verdict: Verdict, action: Action, view: _View) -> _Done:
@@ -369,8 +383,10 @@ class Executor:
                 pass
             case NoLongerNeeded(reason):
                 return self._give_back(action, ActionState.CLOSED_NOOP, f"no longer needed: {reason}", view)
-            case WouldRevert(reason):
-                return self._give_back(action, ActionState.CLOSED_REJECTED, f"it would revert: {reason}", view)
+            case WouldRevert(reason, gas):
+                again = with_more_gas(action.draft, view.head, gas, self._defences) if gas else None
+                rejected = ActionState.CLOSED_REJECTED
+                return self._give_back(action, rejected, f"it would revert: {reason}", view, again)
             case NotSimulated(reason):
                 return self._give_back(action, ActionState.PLANNED, f"not simulated: {reason}", view)
         offer = await self._first_offer(action, view)
@@ -379,9 +395,11 @@ class Executor:
         attempt = self._attempt(action, AttemptKind.INTENT, action.draft.gas, offer, view)
         return await self._reserve_and_sign(action, attempt, view)
 
-    def _give_back(self, action: Action, to: ActionState, why: str, view: _View) -> _Done:
+    def _give_back(
+        self, action: Action, to: ActionState, why: str, view: _View, successor: Draft | None = None
+    ) -> _Done:
         severity = Severity.INFO if to is ActionState.CLOSED_NOOP else Severity.WARN
-        what = change(action, to, why, free_nonce=True, severity=severity)
+        what = change(action, to, why, free_nonce=True, severity=severity, successor=successor)
         return _Done(self._journal.apply(what, view.head.timestamp), why)
 
     @staticmethod

@@ -20,6 +20,7 @@ from monitor.core.types import BlockRef
 from monitor.execution.defences import ALL, Defences
 from monitor.execution.fees import POLICY, FeePolicy, urgency
 from monitor.execution.port import Account, Occupant, Receipt, TxCall
+from monitor.execution.simulate import MORE_GAS
 from monitor.journal.rows import (
     Action,
     Attempt,
@@ -114,10 +115,8 @@ def change(action: Action, to: ActionState | None, why: str, **more: object) -> 
     return replace(Change(action.id, action.version, to, why), **more)  # type: ignore[arg-type]  # named by the callers
 
 
-def tell(action: Action, why: str, severity: Severity = Severity.WARN) -> Change | None:
-    """An alert without a transition, once: None where the action says so already."""
-    if action.note == why:
-        return None
+def tell(action: Action, why: str, severity: Severity = Severity.WARN) -> Change:
+    """An alert without a transition."""
     return change(action, None, why, severity=severity, mined=action.mined)
 
 
@@ -133,7 +132,7 @@ def _planned(action: Action, seen: Observation, now_s: int, rules: Rules) -> Ver
     if expired(action, now_s):
         return Verdict(change=change(action, ActionState.CLOSED_EXPIRED, "its time passed before it was armed"))
     reverts = reverted_at(seen.history)
-    if reverts and rules.defences.revert_hold:
+    if reverts and rules.defences.revert_hold and not action.draft.retry_of:
         wait_until = reverts[0] + rules.revert_backoff_s * 2 ** (len(reverts) - 1)
         if now_s < wait_until:
             return Verdict(why=f"backs off after {len(reverts)} reverts until {wait_until}")
@@ -278,6 +277,16 @@ def successor_of(draft: Draft, block: BlockRef) -> Draft:
     return replace(draft, id=f"{base}~{int(count or 0) + 1}", retry_of=draft.id, block=block)
 
 
+def with_more_gas(draft: Draft, block: BlockRef, gas: int, defences: Defences) -> Draft | None:
+    """The same decision once more, for one that ran out of gas; never a second time, nor with more than twice as much.
+
+    What it may cost in all stays what it was, so that more gas is paid for with a lower cap per gas.
+    """
+    if draft.retry_of or not draft.gas < gas <= MORE_GAS * draft.gas or not defences.more_gas:
+        return None
+    return replace(successor_of(draft, block), gas=gas)
+
+
 def _signer_scope(action: Action) -> str:
     return f"signer:{action.draft.intent.chain_id}:{action.draft.signer}"
 
@@ -313,17 +322,22 @@ def _rollback(action: Action, back: ActionState) -> Verdict:
 def _final(action: Action, found: Inclusion, receipt: Receipt, seen: Observation, rules: Rules) -> Change:
     attempt = next(attempt for attempt in action.signed if attempt.hash == found.hash)
     cancel = attempt.kind is AttemptKind.CANCEL
+    successor: Draft | None = None
     if cancel:
         to, why, severity = ActionState.FINAL_CANCELLED, "cancelled", Severity.WARN
     elif found.ok:
         to, why, severity = ActionState.FINAL_OK, f"done in block {found.block_number}", Severity.INFO
     else:
-        out_of_gas = attempt.gas and receipt.gas_used >= attempt.gas
+        # a call keeps a 64th of the gas from those that it calls, so that some is left though it ran out
+        out_of_gas = attempt.gas and receipt.gas_used * 64 >= attempt.gas * 63
         to, why = ActionState.FINAL_REVERTED, "reverted" + (": out of gas" if out_of_gas else "")
         severity = Severity.CRITICAL
+        if out_of_gas:
+            successor = with_more_gas(action.draft, seen.head, MORE_GAS * action.draft.gas, rules.defences)
     holds: tuple[Hold, ...] = ()
     reverts = len(reverted_at(seen.history)) + 1
     if to is ActionState.FINAL_REVERTED and rules.defences.revert_hold and reverts >= rules.reverts_to_hold:
         holds = (Hold(f"position:{action.position_id}", f"{reverts} rescues in a row reverted"),)
     spent = Charge(action.draft.amount if to is ActionState.FINAL_OK else 0, receipt.fee_wei)
-    return change(action, to, why, severity=severity, mined=found, settle=spent, holds=holds, final=seen.finalized)
+    ended = change(action, to, why, severity=severity, mined=found, settle=spent, holds=holds, final=seen.finalized)
+    return replace(ended, successor=None if holds else successor)

@@ -98,9 +98,10 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class WouldRevert:
-    """The transaction would revert; `reason` decoded."""
+    """The transaction would revert; `reason` decoded. `needs_gas`: the limit with which it might not."""
 
     reason: str
+    needs_gas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

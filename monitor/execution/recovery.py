@@ -36,12 +36,18 @@ def adopt_fresh(journal: Journal, chain_id: int, address: Address, account: Acco
     )
 
 
-async def judge_finality(journal: Journal, chain: ExecutionChain, finalized: BlockRef) -> Hold | None:
-    """A hold where a block on which something was settled is not on the chain any more. May raise: ChainError."""
-    known = journal.finality(finalized.chain_id)
-    if known is None or known[0] > finalized.number:
-        return None  # an endpoint whose finality lags; local finality is never lowered
-    found = await chain.block_hash(known[0])
-    if found is None or found == known[1]:
+async def judge_finality(journal: Journal, chain: ExecutionChain, seen: BlockRef | None, chain_id: int) -> Hold | None:
+    """A hold where a block that was final is not on the chain any more. May raise: ChainError.
+
+    Final is what something was settled on, in any life, and what this process saw to be final (`seen`). The higher one
+    stands for the other. An endpoint that does not have the block lags, which proves nothing.
+    """
+    settled = journal.finality(chain_id)
+    known = [one for one in (settled, (seen.number, seen.hash) if seen else None) if one is not None]
+    if not known:
         return None
-    return Hold(f"chain:{finalized.chain_id}", f"block {known[0]} was final and has changed: resynchronise")
+    number, wanted = max(known)
+    found = await chain.block_hash(number)
+    if found is None or found == wanted:
+        return None
+    return Hold(f"chain:{chain_id}", f"block {number} was final and has changed: resynchronise")

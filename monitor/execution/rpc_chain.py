@@ -88,8 +88,7 @@ class RpcExecutionChain:
         except (RpcError, BadAnswer, StateMissing):
             head = await self._chain.block("latest")
             found = await self._chain.block(max(head.number - self._depth, 0))
-        if self._final is None or found.number > self._final.number:
-            self._final = found
+        self._final = never_lower(self._final, found)
         return self._final
 
     async def block_hash(self, number: int) -> str | None:
@@ -225,6 +224,11 @@ class RpcExecutionChain:
         if isinstance(reply, Failure):
             return _failed(reply)
         return _simulated(reply.value) if rung is Rung.SIMULATE_V1 else Passed(None)
+
+
+def never_lower(known: BlockRef | None, found: BlockRef) -> BlockRef:
+    """Of what was final before and what is said to be now, the higher."""
+    return known if known is not None and known.number >= found.number else found
 
 
 def _result(reply: Reply, what: str) -> Any:

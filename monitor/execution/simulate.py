@@ -13,6 +13,8 @@ from monitor.core.units import BPS, mul_div_up
 from monitor.execution.defences import ALL, Defences
 from monitor.execution.port import ExecutionChain, NotSimulated, Passed, Rung, Simulated, TxCall, WouldRevert
 
+MORE_GAS = 2
+"""What ran out of gas gets so many times as much, once."""
 GAS_MARGIN_BPS = 12_000
 """Gas limit over simulated gas: storage refunds come after, and 63/64 are left behind at each call."""
 
@@ -33,6 +35,8 @@ async def simulate(
         if isinstance(outcome, Passed) and outcome.gas is not None and defences.gas_margin:
             needed = mul_div_up(outcome.gas, GAS_MARGIN_BPS, BPS)
             if needed > gas:
-                return WouldRevert(f"the gas limit {gas} is below the {needed} that it needs with margin")
+                return WouldRevert(f"the gas limit {gas} is below the {needed} that it needs with margin", needed)
+        if isinstance(outcome, WouldRevert) and "out of gas" in outcome.reason.lower():
+            return WouldRevert(outcome.reason, gas * MORE_GAS)
         return outcome
     return NotSimulated("no endpoint can simulate")

@@ -27,7 +27,7 @@ from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.execution.machine import Rules
 from monitor.execution.port import Signer, TxCall
-from monitor.execution.rpc_chain import RpcExecutionChain
+from monitor.execution.rpc_chain import RpcExecutionChain, never_lower
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.pipeline.guardians import Guardian
@@ -62,8 +62,7 @@ class ExecutionView(RpcExecutionChain):
             found = await self._reader.block(max(head.number - self._finality, 0))
         else:
             found = await self._reader.block(self._finality)
-        if self._final is None or found.number > self._final.number:
-            self._final = found
+        self._final = never_lower(self._final, found)
         return self._final
 
 

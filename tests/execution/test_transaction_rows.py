@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from monitor.core.actions import ActionState, Signed, SignRequest
+from monitor.core.actions import ActionState
 from monitor.core.types import BlockRef
 from monitor.execution.executor import NoLongerNeeded
 from monitor.execution.fees import FeePolicy
 from monitor.execution.port import NotSimulated, Passed, Receipt, SendReply
 from monitor.execution.sender import PrivateRelay
-from monitor.execution.transaction import DynamicFee, tx_hash
+from monitor.execution.transaction import tx_hash
 from monitor.journal.rows import AttemptKind, Draft, Hold
-from monitor.testing.model_port import Faults, LocalSigner, build
+from monitor.testing.model_port import Faults, build
 from tests.execution.ports import OddPort, disputed, refuse
-from tests.execution.world import GUARDIAN, GWEI, World, run
+from tests.execution.world import GUARDIAN, GWEI, World
 from tests.faults.rows import row
 
 
@@ -150,29 +150,6 @@ def test_replacement_underpriced(folder: Path, off: str | None) -> None:
     assert [pooled.hash for pooled in world.chain.pool.values()] == [second.hash]
     world.finish()
     assert world.effects() == 1
-    world.close()
-
-
-@row("T7", "no money for gas: told once with the exact shortfall, tried once a block, resumed when funded", "no_storm")
-def test_insufficient_funds(folder: Path, off: str | None) -> None:
-    world = World(folder, off=off)
-    world.plan()
-    world.port.faults = Faults(lost_before=1.0)
-    world.look()
-    attempt = world.journal.action("a").attempts[0]
-    world.chain.balances[GUARDIAN] = attempt.worst_cost_wei - 7
-    world.port.faults = Faults()
-    before = len(world.port.sent)
-    world.look()
-    world.look()
-    world.look()
-    assert len(world.port.sent) == before + 3
-    told = [text for text in world.alerts("critical") if "lacks 7 wei" in text]
-    assert len(told) == 1, "it is told once"
-    assert world.state() is ActionState.SIGNED
-    world.chain.balances[GUARDIAN] = 10**20
-    world.finish()
-    assert (world.state(), world.effects(), len(world.guardian.asked)) == (ActionState.FINAL_OK, 1, 1)
     world.close()
 
 
@@ -353,20 +330,6 @@ def test_reverted(folder: Path, off: str | None) -> None:
     world.close()
 
 
-@row("T16", "the simulated gas with its margin must fit the gas limit, else nothing is signed", "gas_margin")
-def test_gas(folder: Path, off: str | None) -> None:
-    world = World(folder, off=off)
-    world.plan(gas=65_000)  # 60 000 are used and 72 000 are wanted
-    world.look()
-    assert world.state() is ActionState.CLOSED_REJECTED
-    assert world.guardian.asked == []
-    assert world.journal.next_nonce(31337, GUARDIAN) == 0
-    world.plan("b", gas=72_000)
-    world.finish()
-    assert world.state("b") is ActionState.FINAL_OK
-    world.close()
-
-
 @row("T17", "endpoints contradict each other on a receipt, or one has none: not settled until two agree", "witnesses")
 def test_contradictory_receipts(folder: Path, off: str | None) -> None:
     world, port = odd(folder, off, endpoints=2)
@@ -492,67 +455,4 @@ def test_failed_simulation(folder: Path, off: str | None) -> None:
     world.plan("b", effect=2)
     world.look()
     assert world.state("b") is ActionState.CLOSED_REJECTED
-    world.close()
-
-
-class OtherFields:
-    """A signer that signs something else than it was asked."""
-
-    def __init__(self) -> None:
-        self.honest = LocalSigner()
-
-    async def sign(self, request: SignRequest) -> Signed:
-        return await self.honest.sign(replace(request, max_fee_per_gas_wei=request.max_fee_per_gas_wei + 1))
-
-
-class OtherKey(OtherFields):
-    """A signer with another key than the one that was asked for."""
-
-    async def sign(self, request: SignRequest) -> Signed:
-        return await LocalSigner("stranger").sign(request)
-
-
-class OtherCall(OtherFields):
-    """A signer that sends the money somewhere else."""
-
-    async def sign(self, request: SignRequest) -> Signed:
-        fees = request.max_priority_fee_per_gas_wei, request.max_fee_per_gas_wei
-        assert request.intent is not None
-        call = replace(build(request.intent), to="0x" + "66" * 20)
-        raw = self.honest.bytes_for(DynamicFee(request.chain_id, request.nonce, *fees, request.gas, call))
-        return Signed(raw, tx_hash(raw))
-
-
-@row(
-    "T23",
-    "bytes that are not exactly what was asked, from exactly that key, are not saved and not sent",
-    "verify_signature",
-)
-def test_signer_signs_something_else(folder: Path, off: str | None) -> None:
-    for signer in (OtherFields(), OtherKey(), OtherCall()):
-        world, port = odd(folder, off, signer=signer)
-        world.plan()
-        world.look()
-        assert world.state() is ActionState.ARMED
-        assert port.public == []
-        assert all(attempt.raw is None for attempt in world.journal.action("a").attempts)
-        assert any("not signed" in text for text in world.alerts("critical"))
-        world.close()
-        (folder / "journal.db").unlink()
-    assert run(LocalSigner().sign(SignRequest("a", 1, 1, GUARDIAN, 0, None, 21_000, 2, 1))).hash
-
-
-@row("T18", "a delegated or contract account has one transaction in flight", "one_in_flight")
-def test_one_in_flight(folder: Path, off: str | None) -> None:
-    world, port = odd(folder, off)
-    world.chain.delegated.add(GUARDIAN)
-    if off is not None:
-        # without the rule the nonce check would still stop it: both guard the same door
-        port.edit_account = lambda account: replace(account, nonce=world.journal.next_nonce(31337, GUARDIAN) or 0)
-    world.plan("a")
-    world.plan("b", effect=2)
-    world.look()
-    assert (world.state("a"), world.state("b")) == (ActionState.BROADCAST, ActionState.PLANNED)
-    world.finish(140)
-    assert (world.effects(1), world.effects(2)) == (1, 1)
     world.close()
