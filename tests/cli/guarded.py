@@ -21,12 +21,11 @@ from monitor.testing import aave_v3, localnet
 from monitor.testing.aave_v3_market import AaveMarket
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.devchain import account_address, account_key
+from tests import canaries
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARDIAN = account_address("guardian of the cli")
-RPC_CANARY = "c4n4ry-of-the-endpoint"
-PASSWORD_CANARY = "c4n4ry-of-the-keystore"
-KEY_CANARY = account_key("guardian of the cli").hex()
+RPC_CANARY, PASSWORD_CANARY, KEY_CANARY = canaries.RPC, canaries.PASSWORD, canaries.KEYS[0]
 WAIT_S = 90.0
 
 
