@@ -63,6 +63,7 @@ async def _protect(
 ) -> int:
     from monitor.cli.guarding import guardian_for
     from monitor.cli.protecting import protected_subjects
+    from monitor.cli.resources import require_files
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines
     from monitor.pipeline.guardians import protections
@@ -71,6 +72,7 @@ async def _protect(
 
     async with opened(wanted) as session:
         guardian = guardian_for(session.targets, None)
+        require_files(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         config = session.targets.config
         rules = protections(config) if config is not None else ()
         if broadcast and not guardian.config.armed:
@@ -126,8 +128,9 @@ class Round:
 async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: Events) -> None:
     """Every chain until SIGTERM, or one of them has shown `count` blocks; then drain."""
     from monitor.cli.watch_command import _until_sigterm
+    from monitor.pipeline.watchdog import Watchdog
 
-    async with _until_sigterm() as stop:
+    async with _until_sigterm() as stop, Watchdog():
         tasks = [asyncio.create_task(_follow(session, guardian, one, sink, stop)) for one in rounds]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,17 +179,28 @@ async def _follow(session: Session, guardian: Guardian, one: Round, sink: Events
     await _drain(chain, guard, sink, last)
 
 
-async def _next(newest: asyncio.Queue[Head | Trouble]) -> Head | Trouble | None:
-    """The newest head; None when there was none for a tick."""
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest head that nobody has taken yet, and the task that looks for the next."""
+
+    queue: asyncio.Queue[Head | Trouble]
+    task: asyncio.Task[None]
+
+
+async def _next(newest: Newest) -> Head | Trouble | None:
+    """The newest head; None when there was none for a tick. Raises what ended the task, which must never end."""
     try:
         async with asyncio.timeout(TICK_S):
-            return await newest.get()
+            return await newest.queue.get()
     except TimeoutError:
+        if newest.task.done():
+            newest.task.result()
+            raise AssertionError("nobody looks for new blocks any more") from None
         return None
 
 
 @asynccontextmanager
-async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[asyncio.Queue[Head | Trouble]]:
+async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[Newest]:
     """A queue of one: a head that nobody has taken yet is replaced by the next, and counts as skipped there."""
     from dataclasses import replace
 
@@ -206,7 +220,7 @@ async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[asyncio.Qu
 
     task = asyncio.create_task(fill())
     try:
-        yield queue
+        yield Newest(queue, task)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Rows C2, C10, C11, C12 and R10, the acting half: what the chain itself can do while an action is on its way."""
+"""Rows C2, C4, C10, C11, C12 and R10, the acting half: what the chain itself can do while an action is on its way."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from monitor.core.actions import ActionState
-from monitor.core.types import BlockRef
+from monitor.core.types import BlockRef, Call, Ok
 from monitor.execution.port import Receipt
 from monitor.execution.rpc_chain import RpcExecutionChain
+from monitor.testing.anvil import AnvilProcess
 from tests.execution.ports import OddPort
 from tests.execution.world import World
-from tests.faults.lab import Lab
-from tests.faults.proxy import Item
+from tests.faults.lab import Lab, outcome
+from tests.faults.proxy import FaultProxy, Item
 from tests.faults.rows import row
 
 
@@ -156,4 +157,56 @@ def test_announced_block(folder: Path, off: str | None) -> None:
     assert world.state() is ActionState.MINED
     world.finish()
     assert (world.state(), world.effects()) == (ActionState.FINAL_OK, 1)
+    world.close()
+
+
+WHICH = "0x" + "b7" * 20
+WHICH_CALL = Call("0x" + "B7" * 20, "PriceFeed.version")
+
+
+def told(number: int) -> str:
+    """Code that answers this number: 60xx60005260206000f3."""
+    return f"0x60{number:02x}60005260206000f3"
+
+
+@row("C4", "two endpoints follow two branches: every snapshot is of one of them, whole or not at all", "hash_pin")
+async def test_two_branches(lab: Lab) -> None:
+    other = lab.stack.enter_context(AnvilProcess())
+    nodes = [lab.node(), other.chain()]
+    lab.stack.callback(nodes[1].close)
+    proxies = [*await lab.proxies(), await lab.stack.enter_async_context(FaultProxy(other.url, 1))]
+    for number, node in enumerate(nodes, 1):
+        node.rpc("anvil_setCode", WHICH, told(number))
+        node.rpc("evm_increaseTime", hex(number * 5))
+        node.mine(3)
+    chain = lab.chain(*proxies)
+    for n in range(6):
+        branch = n % 2
+        for node in nodes:
+            node.mine(1)
+        block = await lab.chain(proxies[branch]).block("latest")
+        answers = await outcome(chain.ask([WHICH_CALL] * 3, block))
+        assert answers == [Ok((branch + 1,))] * 3, "values of the other branch"
+
+
+@row(
+    "C4",
+    "included on one branch, not on the other, back and forth: one nonce, one effect",
+    "rollback",
+)
+def test_no_flapping(folder: Path, off: str | None) -> None:
+    world = World(folder, off=off)
+    world.plan()
+    world.look()
+    for n in range(10):
+        world.chain.mine()
+        world.look()
+        assert world.state() is ActionState.MINED
+        world.chain.reorg(1, grow=0 if n % 2 else 1)
+        world.look()
+        assert world.state() is ActionState.BROADCAST
+    world.finish()
+    assert (world.state(), world.effects(), world.audit()) == (ActionState.FINAL_OK, 1, [])
+    assert {asked.nonce for asked in world.guardian.asked} == {0}
+    assert [one.id for one in world.journal.actions()] == ["a"]
     world.close()

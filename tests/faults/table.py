@@ -31,9 +31,6 @@ NOT_BUILT = {
         ("O7", *(f"O{n}" for n in (*range(10, 14), 16, 17, 19, 22))), "not built yet: rescues under such prices"
     ),
     **dict.fromkeys(("T22",), "not built yet: rescues that swap"),
-    "C4": "not built yet",
-    **dict.fromkeys(("P23", "P25"), "not built yet"),
-    **dict.fromkeys(("S9", "S14"), "not built yet"),
 }
 """Rows without a scenario, each with its reason."""
 

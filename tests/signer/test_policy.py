@@ -17,6 +17,7 @@ from monitor.signer.defences import ALL
 from monitor.signer.errors import Denied, Refusal
 from monitor.signer.policy import CANCEL, Draft, judge
 from monitor.signer.templates import bind, collect
+from tests.faults.rows import row
 from tests.signer.room import (
     CHAIN,
     CONFIG,
@@ -336,3 +337,21 @@ class TestAdversarialPlanner:
             signed = await room.sign(request(0, repay(7)))
             draft = judge(request(0, repay(7)), RULES, TEMPLATES)
             assert draft.transaction.data in signed.raw
+
+
+@row(
+    "S9",
+    "whatever a planner asks: only listed calls are signed, for the owner, without ether or unlimited allowance",
+    "targets",
+    limit="every other rule with its defence off, and 1,500 random requests, are in the tests above",
+)
+def test_whatever_a_planner_asks(off: str | None) -> None:
+    defences, signed = ALL.without(off) if off else ALL, 0
+    for _, asked, _, _ in [*REFUSED, ("fine", request(0), Refusal.KIND, ""), ("fine", cancel(0), Refusal.KIND, "")]:
+        try:
+            draft = judge(asked, ALL_RULES, ALL_TEMPLATES, defences)
+        except Denied:
+            continue
+        signed += 1
+        assert violations(draft) == []
+    assert signed == 2
