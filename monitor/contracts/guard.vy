@@ -9,12 +9,13 @@
         plus the owner's slippage; repay no more in a day than the owner's cap. What is left over goes to the owner.
 @dev    Why that holds.
         Entry: every setting is keyed by msg.sender, so nobody writes another's. No setting means no: trigger, cap and
-        routers begin at zero. An action id is spent before anything is called.
+        routers begin at zero. An action id is spent before anything but reads.
         Callback: accepted only from POOL, only with this contract as initiator, only once, and only with the arguments
         that `_act` hashed just before. All other writing functions share one lock.
-        Money: the owner's aTokens are the only source, at most `_most` of them by the oracle's prices. The premium and
-        the trade must fit into that. A router gets an allowance for what was pulled and nothing else, and must be a
-        contract of the very code that the owner named: a proxy's code says nothing about what it does, so name none.
+        Money: the owner's aTokens are the only source, and at most `most` of them, which the oracle's prices bound. The
+        premium and the trade must fit into that. A router gets an allowance for what was pulled and nothing else, and
+        must be a contract of the very code that the owner named. A proxy's code says nothing about what it does: name
+        none.
         After: balances of this contract are what they were, no allowance is left, and health is asked of the pool.
         The oracle is the pool's own and is looked up at each call. Who can move it can liquidate the owner anyway.
 """
@@ -304,7 +305,6 @@ def _act(
     )
     self._flight = keccak256(params)
     extcall Pool(POOL).flashLoanSimple(self, debt, repay, params, 0)
-    assert self._flight == empty(bytes32), "NO_CALLBACK"
     assert self._balance(debt, self) == debt_held, "DEBT_BALANCE"
     assert self._balance(collateral, self) == collateral_held, "COLLATERAL_BALANCE"
     assert self._balance(sold_from.aTokenAddress, self) == 0, "ATOKEN_BALANCE"
@@ -328,14 +328,14 @@ def executeOperation(asset: address, amount: uint256, premium: uint256, initiato
 
     needed: uint256 = amount + premium
     held: uint256 = self._balance(job.collateral, self)
-    self._pull(job.a_token, job.owner, job.most)
+    extcall IERC20(job.a_token).transferFrom(job.owner, self, job.most)
     # all of it: what another sent here in aTokens goes to the owner, rather than stay
     extcall Pool(POOL).withdraw(job.collateral, max_value(uint256), self)
     pulled: uint256 = self._balance(job.collateral, self) - held
     sold: uint256 = needed
     if job.collateral != asset:
-        sold = self._trade(job, asset, needed, pulled)
-    assert sold <= pulled and sold <= job.most, "SLIPPAGE"
+        sold = self._trade(job, asset, needed, min(pulled, job.most))
+    assert sold <= min(pulled, job.most), "SLIPPAGE"
     self._sold = sold
     self._give_back(job.collateral, job.owner, pulled - sold)
     self._allow(asset, POOL, needed)
@@ -450,8 +450,3 @@ def _disallow(token: address, spender: address):
     """Only where something is left: some tokens refuse an approval of zero."""
     if self._allowed(token, spender) > 0:
         self._allow(token, spender, 0)
-
-
-@internal
-def _pull(token: address, owner: address, amount: uint256):
-    assert extcall IERC20(token).transferFrom(owner, self, amount, default_return_value=True), "TOKEN"

@@ -20,9 +20,8 @@ from monitor.testing.uniswap import Exchange
 
 WAD = 10**18
 FLASH_PREMIUM_BPS = 5
-ACTION = "address,bytes32,uint256,address,address"
-DELEVERAGE = f"deleverage({ACTION},uint256,uint256,address,uint24)"
-CLOSE = f"close({ACTION},uint256,address,uint24)"
+_ACTION = "(address,bytes32,uint256,address,address,uint256,uint256,address,uint24)"
+DELEVERAGE, CLOSE = f"deleverage{_ACTION}", f"close{_ACTION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class GuardSite:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What an owner writes into the guard; see `Settings` in guard.vy."""
+    """What an owner writes into the guard (see `Settings` in guard.vy), and which collateral it may sell."""
 
     trigger_wad: int = 12 * WAD // 10
     close_below_wad: int = MAX_UINT256
@@ -51,6 +50,8 @@ class Consent:
     high_wad: int = 3 * WAD
     max_slippage_bps: int = 100
     daily_cap_e8: int = 10**9 * 10**8
+    collateral: tuple[str, ...] = ()
+    """Symbols; empty for all that the market lists."""
 
 
 DEFAULT_CONSENT = Consent()
@@ -80,7 +81,7 @@ def consent(
     caller: str,
     consent: Consent = DEFAULT_CONSENT,
 ) -> None:
-    """The owner lets the guard sell any collateral, at the word of `caller`, through the exchange's router."""
+    """The owner lets the guard sell collateral, at the word of `caller`, through the exchange's router."""
     router = site.exchange.router
     chain.send_all(
         [
@@ -99,7 +100,7 @@ def consent(
             ),
             Transaction(owner, site.guard, "set_caller(address,bool)", (caller, True)),
             Transaction(owner, site.guard, "set_router(address,bytes32)", (router, code_hash(chain, router))),
-            *approvals(market, site.guard, owner, list(market.reserves)),
+            *approvals(market, site.guard, owner, consent.collateral or tuple(market.reserves)),
         ]
     )
 

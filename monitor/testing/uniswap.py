@@ -112,11 +112,13 @@ def pool_of(chain: DevChain, exchange: Exchange, market: AaveMarket, pair: tuple
     return None if pool == ZERO_ADDRESS else str(pool)
 
 
-def arbitrage(chain: DevChain, exchange: Exchange, market: AaveMarket) -> int:
-    """Trades every pool to the price that the market's oracle gives; answers how many had to be moved."""
+def arbitrage(
+    chain: DevChain, exchange: Exchange, market: AaveMarket, pairs: Iterable[tuple[str, str]] | None = None
+) -> int:
+    """Trades pools (None: all) to the price that the market's oracle gives; answers how many had to be moved."""
     prices = _prices(chain, market, list(market.reserves))
     steps = []
-    for pair in all_pairs(market):
+    for pair in all_pairs(market) if pairs is None else pairs:
         if (pool := pool_of(chain, exchange, market, pair)) is None:
             continue
         token0, token1 = _in_order(market, pair)
