@@ -20,6 +20,7 @@ import json
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache, partial
 from importlib.machinery import SourceFileLoader
@@ -183,14 +184,18 @@ def digest(paths: list[Path]) -> str:
 class Trials:
     """All mutants of modules that share their tests: most in one collected session, the rest with the module anew."""
 
-    def __init__(self, tests: tuple[str, ...], todo: list[tuple[str, int]], jobs: int, note: Any) -> None:
+    def __init__(self, tests: tuple[str, ...], state: str, todo: list[tuple[str, int]], jobs: int, note: Any) -> None:
+        """`state` stands for the sources and the tests as they are: what was learned of others is of no use."""
         self.tests, self.todo, self.jobs, self._note = tests, todo, jobs, note
-        self.kept = RESULTS.with_name(f"baseline-{hashlib.sha256(repr(tests).encode()).hexdigest()[:8]}.json")
+        self.kept = RESULTS.with_name(f"baseline-{state}.json")
         self._running: dict[int, tuple[str, int]] = {}
+        self._kills: dict[str, Counter[str]] = {}
+        """By module, how many mutants each test has killed: the next mutant of it meets those first."""
 
     def run(self) -> None:
         """The session lives in a child, so that this process never imports a module that is to be changed."""
-        _require(lab.child(lambda: self._session([*self.tests], self._learn), BASELINE), BASELINE)
+        if not self.kept.exists():
+            _require(lab.child(lambda: self._session([*self.tests], self._learn), BASELINE), BASELINE)
         known = lab.load(self.kept)
         anew = [mutant for mutant in self.todo if swaps_of(*mutant) is None]
         log = RESULTS.with_name("session.log")
@@ -214,7 +219,9 @@ class Trials:
     def _exchange(self, session: lab.Lab) -> None:
         known, unable = lab.load(self.kept), []
         control = RESULTS.with_name("control.log")
-        _require(lab.child(lambda: session.run([n for n in known.tests(None) if n in session.items]), control), control)
+        _require(
+            lab.child(lambda: session.run([n for n in known.tests(None, {}) if n in session.items]), control), control
+        )
         for path, number in self.todo:
             swaps = swaps_of(path, number)
             if swaps is None:
@@ -224,7 +231,9 @@ class Trials:
             if any(function is None for function, _ in found):
                 unable.append((path, number))
                 continue
-            names = [name for name in known.tests(f"{path}:{s.line}" for s in swaps) if name in session.items]
+            self._drain(self.jobs - 1)
+            likely = known.tests((f"{path}:{swap.line}" for swap in swaps), self._kills.get(path, {}))
+            names = [name for name in likely if name in session.items]
 
             def try_it(found: Any = found, names: list[str] = names) -> None:
                 for function, swap in found:
@@ -240,7 +249,7 @@ class Trials:
         if number is not None:
             mutants(tree)[number].apply()
         sys.meta_path.insert(0, Replaced(path, tree))
-        names = known.tests(None)
+        names = known.tests(None, self._kills.get(path, {}))
         self._session(
             [*self.tests], lambda session: session.run([n for n in names if n in session.items], known.seconds)
         )
@@ -253,7 +262,9 @@ class Trials:
         """Wait until no more than so many are running."""
         while len(self._running) > most:
             pid, status = os.waitpid(-1, 0)
-            self._note(self._running.pop(pid), lab.fate(status))
+            mutant, killer = self._running.pop(pid), lab.killer(pid)
+            self._kills.setdefault(mutant[0], Counter())[killer] += 1
+            self._note(mutant, lab.fate(status))
 
 
 def _require(pid: int, log: Path) -> None:
@@ -300,7 +311,8 @@ def examine(chosen: list[tuple[str, int]], jobs: int, keep_kills: bool) -> dict[
     todo = [mutant for mutant in chosen if mutant not in known]
     print(f"{len(chosen)} mutants, {len(todo)} to try")
     for its in dict.fromkeys(TARGETS[path] for path, _ in todo):
-        Trials(its, [mutant for mutant in todo if TARGETS[mutant[0]] == its], jobs, note).run()
+        mine = [mutant for mutant in todo if TARGETS[mutant[0]] == its]
+        Trials(its, f"{tree}-{tests[mine[0][0]]}", mine, jobs, note).run()
     take_in()
     return {mutant: known[mutant] for mutant in chosen}
 
@@ -316,7 +328,7 @@ def main() -> int:
     options = parser.parse_args()
     os.chdir(ROOT)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    RESULTS.parent.mkdir(exist_ok=True)
+    lab.KILLERS.mkdir(parents=True, exist_ok=True)
     for name in PRELOAD:
         importlib.import_module(name)
 

@@ -23,6 +23,10 @@ from typing import Any, NamedTuple
 
 CPU_S = 4
 """What a test may take beyond five times what it took without a mutant."""
+SLOW_S = 1.0
+"""Tests that take longer with every call noted, about half of it without, are not asked."""
+KILLERS = Path(".mutants") / "killers"
+"""Where a process writes which test failed in it."""
 Fate = str
 
 
@@ -102,11 +106,18 @@ class Baseline(NamedTuple):
     seconds: dict[str, float]
     calls: dict[str, set[str]]
 
-    def tests(self, functions: Iterable[str] | None) -> list[str]:
-        """Those that call one of the functions (None: all), the quickest first."""
+    def tests(self, functions: Iterable[str] | None, kills: Mapping[str, int]) -> list[str]:
+        """Those that call one of the functions (None: all): the likeliest to kill first, then the quickest.
+
+        Slow ones are left out: they too could only turn a survivor into a kill.
+        """
         wanted = None if functions is None else set(functions)
-        found = [name for name in self.seconds if wanted is None or self.calls[name] & wanted]
-        return sorted(found, key=lambda name: (self.seconds[name], name))
+        found = [
+            name
+            for name, seconds in self.seconds.items()
+            if seconds < SLOW_S and (wanted is None or self.calls[name] & wanted)
+        ]
+        return sorted(found, key=lambda name: (-kills.get(name, 0), self.seconds[name], name))
 
 
 class Failed(Exception):
@@ -127,6 +138,7 @@ class Lab:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
+            (KILLERS / str(os.getpid())).write_text(report.nodeid)
             sys.stdout.write(f"{report.nodeid}: {report.longreprtext[-2000:]}\n")
             sys.stdout.flush()
             os._exit(1)
@@ -186,6 +198,16 @@ def fate(status: int) -> Fate:
     if code == -signal.SIGVTALRM:
         return "timeout"
     return "killed" if code else "survived"
+
+
+def killer(pid: int) -> str:
+    """The test that failed in that process, or nothing."""
+    file = KILLERS / str(pid)
+    if not file.exists():
+        return ""
+    name = file.read_text()
+    file.unlink()
+    return name
 
 
 def save(baseline: Baseline, file: Path) -> None:
