@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SCRIPTS = {"scripts/demo", "scripts/test", "scripts/localnet", "scripts/setup"}
+FIGURES = ("prove", "prove_rescues", "prove_liquidations", "kill_harness", "soak", "mutate", "bench latency")
 
 
 def blocks(language: str) -> list[str]:
@@ -59,9 +62,26 @@ def test_every_shell_line_is_one_that_the_commands_accept(line: str) -> None:
         parse_words(localnet, words[1:])
     if words[0] == "levmon":
         parse_words(app, words[1:])
+    elif " ".join(words[:1]).removeprefix("scripts/") in {name.split()[0] for name in FIGURES}:
+        options = {word for word in words[1:] if word.startswith("--")}
+        script, *command = next(n for n in FIGURES if n.split()[0] == words[0].removeprefix("scripts/")).split()
+        told = helped(script, *command)
+        assert all(option in told for option in options)
     else:
         assert words[0] in SCRIPTS
         assert (ROOT / words[0]).stat().st_mode & 0o100
+
+
+def helped(script: str, *command: str) -> str:
+    """What a script says of itself, run without its set-up."""
+    text = (ROOT / "scripts" / script).read_text()
+    module = re.search(r"python (-m \S+|scripts/\S+)", text)
+    start = module[1].split() if module else [f"scripts/{script}"]
+    done = subprocess.run(
+        [sys.executable, *start, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def parse_words(group: click.Group, words: list[str]) -> None:
