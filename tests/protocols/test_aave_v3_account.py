@@ -471,3 +471,36 @@ def test_the_sums_are_the_legs(data: st.DataObject, version: str) -> None:
     assert health.reported["totalCollateralBase"] == health.collateral
     state: State = position(version, held, [1, 1, 1]).state
     assert state.base_unit == 10**8
+
+
+FIELDS = {
+    words.ltv: (0, 16),
+    words.liquidation_threshold: (16, 16),
+    words.liquidation_bonus: (32, 16),
+    words.decimals: (48, 8),
+    words.active: (56, 1),
+    words.frozen: (57, 1),
+    words.paused: (60, 1),
+    words.reserve_factor: (64, 16),
+    words.supply_cap: (116, 36),
+    words.liquidation_protocol_fee: (152, 16),
+    words.e_mode_category: (168, 8),
+    words.debt_ceiling: (212, 40),
+    words.virtual_accounting: (252, 1),
+}
+
+
+@pytest.mark.parametrize("read", FIELDS, ids=lambda read: read.__name__)
+def test_a_field_is_its_bits_and_no_others(read: Any) -> None:
+    """Positions and widths of ReserveConfiguration.sol, written down once more."""
+    first, width = FIELDS[read]
+    mask = (1 << width) - 1 << first
+    assert read(mask) == (1 << width) - 1
+    assert read((1 << 256) - 1 & ~mask) == 0
+
+
+def test_a_bit_of_a_user_is_set_beside_others_and_taken_away() -> None:
+    mine, others = 1 << 6, 1 << 7 | 1 << 5 | 1
+    assert words.with_borrowing(others, 3, borrowing=True) == others | mine
+    assert words.with_borrowing(others | mine, 3, borrowing=False) == others
+    assert words.with_collateral(others & ~(1 << 7) | mine, 3) == others | mine

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from eth_utils.address import is_checksum_address
 
 from monitor.core.registry import protocol
@@ -34,3 +36,40 @@ def test_one_market_has_one_name() -> None:
     assert len(places) == len(DEPLOYMENTS)
     assert len({d.address for d in DEPLOYMENTS.values()}) < len(DEPLOYMENTS)
     assert len({d.chain_id for d in DEPLOYMENTS.values()}) == 21
+
+
+CHAINS = {
+    "ethereum": 1,
+    "optimism": 10,
+    "bnb": 56,
+    "gnosis": 100,
+    "polygon": 137,
+    "sonic": 146,
+    "zksync": 324,
+    "metis": 1088,
+    "soneium": 1868,
+    "base": 8453,
+    "mantle": 5000,
+    "plasma": 9745,
+    "arbitrum": 42_161,
+    "megaeth": 4326,
+    "monad": 143,
+    "xlayer": 196,
+    "celo": 42_220,
+    "avalanche": 43_114,
+    "ink": 57_073,
+    "linea": 59_144,
+    "scroll": 534_352,
+}
+
+
+def test_a_name_begins_with_its_chain() -> None:
+    """By the chains' own ids, written down once more."""
+    for name, deployment in DEPLOYMENTS.items():
+        assert CHAINS[name.split("/")[0]] == deployment.chain_id, name
+        assert re.fullmatch(r"[a-z]+/aave-v3/[a-z]+", name)
+
+
+def test_a_source_names_one_file() -> None:
+    for name, deployment in DEPLOYMENTS.items():
+        assert re.fullmatch(r"\S+ src/[A-Z]\w+\.sol", deployment.source), name

@@ -14,6 +14,7 @@ from monitor.core.actions import Intent, Step
 from monitor.core.types import Known, NoDebt, Position
 from monitor.health.amounts import smallest_amount
 from monitor.protocols.aave_v3 import PROTOCOL, words
+from monitor.protocols.aave_v3.math import calculateCompoundedInterest, percentMul, rayDiv, rayMul
 from monitor.protocols.aave_v3.purse import Supply, supply_room
 from monitor.protocols.aave_v3.records import Category, ReserveState
 from monitor.protocols.aave_v3.versions import TABLE
@@ -220,6 +221,51 @@ def test_the_room_under_a_cap(version: str) -> None:
 
     assert [amount for amount in range(1, 100) if fits(amount)] == list(range(1, room + 1))
     assert supply_room(rules, one, replace(supply, scaled=1000), NOW_S) == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("stable", [0, 40])
+def test_interest_that_goes_to_the_treasury_takes_of_the_room(version: str, stable: int) -> None:
+    """A year at 50 %, of which a fifth is the treasury's, written down step by step as ReserveLogic does it."""
+    rules = TABLE[version]
+    later_s = NOW_S + YEAR_S
+    rate = RAY // 2
+    one = replace(
+        reserve(
+            0, liquidity_index=2 * RAY, variable_borrow_index=3 * RAY, liquidity_rate=rate, variable_borrow_rate=rate
+        ),
+        configuration=reserve(0).configuration & ~(0xFFFF << 64) | 2_000 << 64 | 1_000 << 116,
+        last_update_s=NOW_S,
+    )
+    supply = Supply(
+        scaled=31,
+        accrued_to_treasury=7,
+        scaled_variable_debt=30,
+        stable_principal=stable,
+        stable_rate=rate,
+        stable_update_s=NOW_S - YEAR_S,
+    )
+    year, two = (calculateCompoundedInterest(rate, n * YEAR_S) for n in (1, 2))
+    index, debt_index = 3 * RAY, rayMul(year, 3 * RAY)
+    if rules.directed_rounding:
+        debt = 30 * (debt_index - 3 * RAY) // RAY
+        treasury = 7 + percentMul(debt, 2_000) * RAY // index
+        taken = (31 + treasury) * index // RAY
+    else:
+        debt = rayMul(30, debt_index) - 90 + (rayMul(40, two) - rayMul(40, year) if stable else 0)
+        treasury = 7 + rayDiv(percentMul(debt, 2_000), index)
+        taken = rayMul(31 + treasury, index)
+    assert treasury > 7 + 3
+    room = supply_room(rules, one, supply, later_s)
+    # from 3.5 a supply mints rounded down, so that a little more than what is left may come in
+    assert 0 <= room - (1_000 - taken) <= (5 if rules.directed_rounding else 0)
+    if rules.directed_rounding:
+        assert (31 + treasury + room * RAY // index) * index // RAY <= 1_000
+        assert (31 + treasury + (room + 1) * RAY // index) * index // RAY > 1_000
+    at_once = replace(one, last_update_s=later_s)
+    assert supply_room(rules, at_once, supply, later_s) > room
+    for_free = replace(one, configuration=one.configuration & ~(0xFFFF << 64))
+    assert supply_room(rules, for_free, supply, later_s) > room
 
 
 # -- the smallest amount, against every amount -------------------------------------------------------------------------
