@@ -28,9 +28,8 @@ NOT_BUILT = {
     "P21": "not built yet: the journal on PostgreSQL",
     **dict.fromkeys(("C8", "S11", "S12", "S13"), "not built yet: alerts that leave the machine"),
     **dict.fromkeys(
-        ("O7", *(f"O{n}" for n in (*range(10, 14), 16, 17, 19, 22))), "not built yet: rescues under such prices"
+        ("O7", *(f"O{n}" for n in (*range(10, 14), 16, 17, 19))), "not built yet: rescues under such prices"
     ),
-    **dict.fromkeys(("T22",), "not built yet: rescues that swap"),
 }
 """Rows without a scenario, each with its reason."""
 

@@ -1,51 +1,16 @@
-"""Every attack on the guard that we know: what is tried, which check stands against it, and how it ends.
-
-An attack answers how it ended, `done` or the contract's reason. It ends otherwise when its check is switched off; a
-test runs each both ways. Where two checks stand against the same attack the reason tells which one it met.
-"""
+"""Attacks by calling: strangers, thieves of the keeper's key, bad moments, bad prices, bad routers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from monitor.testing import aave_v3, uniswap
 from monitor.testing.devchain import MAX_UINT256, Transaction
-from monitor.testing.guard import CLOSE
+from tests.guard.attack_table import CONFIGURE, USDC, attack
 from tests.guard.scene import CONSENT, DONE, PAIRS, WAD, Scene
 from tests.guard.switches import LIMIT
 
-FEE, SILENT, FALSE_TRANSFER, FALSE_APPROVE, STICKY, DEAF = (1 << bit for bit in range(6))
-CONFIGURE = "configure(uint256,uint256,uint256,uint256,uint256,uint256)"
-EXECUTE = "executeOperation(address,uint256,uint256,address,bytes)"
-FLASH = "flashLoanSimple(address,address,uint256,bytes,uint16)"
-BORROW = "borrow(address,uint256,uint256,uint16,address)"
 SAME_ID = b"\x07" * 32
-USDC = 10**6
-
-
-@dataclass(frozen=True)
-class Attack:
-    check: str
-    ends: str
-    run: Callable[[Scene], str]
-
-    @property
-    def name(self) -> str:
-        return self.run.__name__
-
-
-ATTACKS: list[Attack] = []
-
-
-def attack(check: str, ends: str | None = None) -> Callable[[Callable[[Scene], str]], Callable[[Scene], str]]:
-    """Against `check`; it ends with that check's reason unless said otherwise."""
-
-    def keep(run: Callable[[Scene], str]) -> Callable[[Scene], str]:
-        ATTACKS.append(Attack(check, check.rstrip(" 23") if ends is None else ends, run))
-        return run
-
-    return keep
 
 
 # ------------------------------------------------------------------------------------------------- settings
@@ -213,6 +178,23 @@ def sandwiched(s: Scene) -> str:
     return s.deleverage(max_collateral=9 * WAD)
 
 
+def drain(s: Scene, pair: tuple[str, str], left_usd: int) -> None:
+    """The provider withdraws from this pool until so much is left on each side."""
+    exchange = s.site.exchange
+    (there,) = s.chain.call(str(uniswap.pool_of(s.chain, exchange, s.market, pair)), "liquidity()", "(uint128)")
+    leaving = there - there * left_usd // uniswap.DEPTH_USD
+    signature = "decreaseLiquidity((uint256,uint128,uint256,uint256,uint256))"
+    position = PAIRS.index(pair) + 1  # they are numbered as they were added
+    s.send(exchange.provider, exchange.positions, signature, (position, leaving, 0, 0, MAX_UINT256))
+
+
+@attack(LIMIT, "STF")
+def drained(s: Scene) -> str:
+    """What is asked for is a fifth of all that is left on the exchange, so its price is far off."""
+    drain(s, ("WETH", "USDC"), left_usd=70_000)
+    return s.deleverage(max_collateral=9 * WAD)
+
+
 @attack(LIMIT, "kept within the limit")
 def greedy_router_and_no_minimum(s: Scene) -> str:
     """The owner trusts a router that takes all it may. It may take the owner's slippage and not a wei more."""
@@ -296,151 +278,3 @@ def nothing_to_borrow(s: Scene) -> str:
     withdraw = "withdraw(address,uint256,address)"
     s.send(s.market.lender, s.market.pool, withdraw, s.asset("USDC"), there - 13_999 * USDC, s.market.lender)
     return s.deleverage()
-
-
-# ----------------------------------------------------------------------------------------- while the loan is out
-
-
-@attack("DEBT_LEFT")
-def debt_taken_again_while_closing(s: Scene) -> str:
-    return _borrow_meanwhile(s, "USDC", 100 * USDC)
-
-
-@attack("WORSE")
-def other_debt_taken_while_closing(s: Scene) -> str:
-    return _borrow_meanwhile(s, "DAI", 8_400 * WAD)
-
-
-def _borrow_meanwhile(s: Scene, symbol: str, amount: int) -> str:
-    """The bad router is also allowed to borrow in the owner's name."""
-    s.trust_rogue()
-    s.terms(10_000, 0)
-    debt = s.market.reserves[symbol].v_token
-    s.send(s.account("owner"), debt, "approveDelegation(address,uint256)", s.rogue, MAX_UINT256)
-    s.plan(s.market.pool, BORROW, s.asset(symbol), amount, 2, 0, s.account("owner"))
-    ended = s.close(router=s.rogue)
-    assert ended != DONE or s.inner() == DONE
-    return ended
-
-
-@attack("POOL")
-def forged_callback(s: Scene) -> str:
-    args = (s.asset("USDC"), 1_000 * USDC, 0, s.site.guard, s.job())
-    return s.outcome(Transaction(s.account("stranger"), s.site.guard, EXECUTE, args))
-
-
-@attack("POOL")
-def forged_callback_while_the_loan_is_out(s: Scene) -> str:
-    s.trust_rogue()
-    s.terms(10_000, 0)
-    s.plan(s.site.guard, EXECUTE, s.asset("USDC"), 1_000 * USDC, 0, s.site.guard, s.job())
-    assert s.deleverage(router=s.rogue) == DONE
-    return s.inner()
-
-
-@attack("INITIATOR")
-def flash_loan_of_somebody_else(s: Scene) -> str:
-    args = (s.site.guard, s.asset("USDC"), 1_000 * USDC, s.job(), 0)
-    return s.outcome(Transaction(s.account("stranger"), s.market.pool, FLASH, args))
-
-
-@attack("INITIATOR")
-def flash_loan_of_somebody_else_while_ours_is_out(s: Scene) -> str:
-    s.trust_rogue()
-    s.terms(10_000, 0)
-    s.plan(s.market.pool, FLASH, s.site.guard, s.asset("USDC"), 1_000 * USDC, s.job(), 0)
-    assert s.deleverage(router=s.rogue) == DONE
-    return s.inner()
-
-
-@attack("FLIGHT")
-def callback_that_nobody_asked_for(s: Scene) -> str:
-    """Even the pool itself, were it to turn, cannot make the guard run arguments that it did not write."""
-    at = s.beside("stranger")
-    args = (s.asset("USDC"), 1_000 * USDC, 0, at.site.guard, s.job())
-    return s.outcome(Transaction(s.account("stranger"), at.site.guard, EXECUTE, args))
-
-
-# ---------------------------------------------------------------------------------------------------- odd tokens
-
-
-@attack("TOKEN 2", "TOKEN")
-def token_refuses_to_be_approved_by_saying_false(s: Scene) -> str:
-    s.behave(FALSE_APPROVE)
-    return s.deleverage("odd collateral")
-
-
-@attack("TOKEN", "TOKEN")
-def token_refuses_to_go_home_by_saying_false(s: Scene) -> str:
-    s.behave(FALSE_TRANSFER)
-    aave_v3.set_frozen(s.chain, s.market, "ODD", True)
-    return s.deleverage("odd collateral")
-
-
-@attack("ALLOWANCE")
-def allowance_of_the_debt_stays(s: Scene) -> str:
-    s.behave(STICKY)
-    return s.deleverage("odd debt")
-
-
-@attack("ALLOWANCE 2")
-def allowance_of_the_collateral_stays(s: Scene) -> str:
-    s.behave(STICKY)
-    return s.deleverage("odd collateral")
-
-
-@attack("ALLOWANCE 3")
-def allowance_cannot_be_taken_back(s: Scene) -> str:
-    s.trust_rogue("odd collateral")
-    s.terms(10_000, 0)
-    s.behave(STICKY | DEAF)
-    return s.deleverage("odd collateral", router=s.rogue)
-
-
-@attack("COLLATERAL_BALANCE")
-def hook_pushes_collateral_in(s: Scene) -> str:
-    s.behave(0, hook=s.rogue)
-    s.plan(s.asset("WETH"), "transfer(address,uint256)", s.site.guard, 5)
-    return s.deleverage("odd debt")
-
-
-@attack("ATOKEN_BALANCE")
-def hook_pushes_a_tokens_in(s: Scene) -> str:
-    """At the last moment, when the pool takes its loan back."""
-    a_token = s.market.reserves["WETH"].a_token
-    s.send(s.market.lender, a_token, "transfer(address,uint256)", s.rogue, WAD)
-    s.behave(0, hook=s.rogue)
-    s.plan(a_token, "transfer(address,uint256)", s.site.guard, WAD, skip=3)
-    return s.deleverage("odd debt")
-
-
-@attack("lock")
-def reentrant_token(s: Scene) -> str:
-    """The token's hook acts for another owner who trusts it, while the first one's loan is out."""
-    s.send(s.account("owner"), s.site.guard, "set_caller(address,bool)", s.rogue, True)
-    inner = s.transaction(s.action("owner"))
-    s.behave(0, hook=s.rogue)
-    s.plan(inner.to, inner.signature, *inner.args, skip=1)
-    assert s.deleverage("odd debt") == DONE
-    return s.inner()
-
-
-@attack("lock")
-def reentrant_router(s: Scene) -> str:
-    s.send(s.account("one asset"), s.site.guard, "set_caller(address,bool)", s.rogue, True)
-    s.trust_rogue()
-    s.terms(10_000, 0)
-    inner = s.transaction(s.action("one asset", signature=CLOSE, amount=MAX_UINT256))
-    s.plan(inner.to, inner.signature, *inner.args)
-    assert s.deleverage(router=s.rogue) == DONE
-    return s.inner()
-
-
-@attack("lock")
-def settings_changed_while_the_loan_is_out(s: Scene) -> str:
-    """The rogue is the sender, so these are its own settings: there is a lock all the same."""
-    s.trust_rogue()
-    s.terms(10_000, 0)
-    s.plan(s.site.guard, CONFIGURE, WAD, 0, WAD, 2 * WAD, 100, 10**20)
-    assert s.deleverage(router=s.rogue) == DONE
-    return s.inner()

@@ -9,7 +9,7 @@ import pytest
 from monitor.testing import aave_v3, guard, uniswap
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import CLOSE, FLASH_PREMIUM_BPS
-from tests.guard.attacks import DEAF, FEE, SILENT
+from tests.guard.attacks_in_flight import DEAF, FEE, SILENT
 from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Scene
 
 pytestmark = pytest.mark.anvil

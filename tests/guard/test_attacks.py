@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.guard.attacks import ATTACKS, Attack
+from tests.guard import attacks, attacks_in_flight
+from tests.guard.attack_table import ATTACKS, Attack
 from tests.guard.scene import DONE, LOCKED, Scene
 from tests.guard.switches import switched
 
 pytestmark = pytest.mark.anvil
-BY_CHECK = [pytest.param(attack, id=attack.name) for attack in ATTACKS if attack.check != "lock"]
-BY_LOCK = [pytest.param(attack, id=attack.name) for attack in ATTACKS if attack.check == "lock"]
+FILES = {attacks.__name__, attacks_in_flight.__name__}
+IN_ORDER = sorted(ATTACKS, key=lambda attack: attack.name)
+BY_CHECK = [pytest.param(attack, id=attack.name) for attack in IN_ORDER if attack.check != "lock"]
+BY_LOCK = [pytest.param(attack, id=attack.name) for attack in IN_ORDER if attack.check == "lock"]
 
 
 def test_every_check_of_the_source_has_an_attack() -> None:
     assert set(switched()[1]) == {attack.check for attack in ATTACKS} - {"lock"}
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS)
+    assert {attack.run.__module__ for attack in ATTACKS} == FILES
 
 
 @pytest.mark.parametrize("attack", BY_CHECK)
