@@ -44,6 +44,7 @@ from monitor.journal.rows import (
     Charge,
     Draft,
     Hold,
+    Inclusion,
     Refused,
     Severity,
     Stage,
@@ -61,10 +62,31 @@ class NoLongerNeeded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """The decision rests on what is not so any more: it is to be made anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Others acted on the position before our transaction did, which made it needless or came too late for it."""
+
+    why: str
+    critical: bool
+
+
+class Aftermath(Protocol):
+    """Says of a transaction that is in a block who was faster, if anybody. May raise: ChainError."""
+
+    async def __call__(self, draft: Draft, mined: Inclusion, /) -> Overtaken | None: ...
+
+
 class Recheck(Protocol):
     """Looks at the position once more, at the newest block, before a signature. May raise: ChainError."""
 
-    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | None: ...
+    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | Outdated | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +154,7 @@ class Executor:
         *,
         recheck: Recheck | None = None,
         outcome: Callable[[Draft, Receipt], str] | None = None,
+        aftermath: Aftermath | None = None,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
         self._journal = journal
@@ -145,6 +168,7 @@ class Executor:
         self._defences = settings.rules.defences
         self._recheck = recheck
         self._outcome = outcome
+        self._aftermath = aftermath
         self._probe = probe
         self._concerns, self._once = Concerns(journal), Once()
         self._final: BlockRef | None = None
@@ -257,7 +281,8 @@ class Executor:
             now_s = view.head.timestamp if self._defences.chain_time else int(self._clock.time())
             verdict = decide(action, seen, now_s, self._rules)
             if verdict.change is not None:
-                action = self._apply(action, self._with_outcome(action, verdict.change, seen), view)
+                what = self._with_outcome(action, verdict.change, seen)
+                action = self._apply(action, await self._explained(action, what), view)
             if verdict.act is Act.WAIT:
                 if verdict.change is None or not action.open:
                     return action, verdict.why or action.note
@@ -281,6 +306,19 @@ class Executor:
             return what
         told = self._outcome(action.draft, seen.receipts[what.mined.hash])
         return replace(what, why=f"{what.why}; {told}") if told else what
+
+    async def _explained(self, action: Action, what: Change) -> Change:
+        """With what others did before our transaction, where it has just been seen in a block."""
+        if what.to is not ActionState.MINED or what.mined is None or self._aftermath is None:
+            return what
+        try:
+            found = await self._aftermath(action.draft, what.mined)
+        except ChainError:
+            return what  # that it is in a block must be written down, with or without the story
+        if found is None:
+            return what
+        severity = Severity.CRITICAL if found.critical else Severity.WARN
+        return replace(what, why=f"{what.why}; {found.why}", severity=severity)
 
     def _apply(self, action: Action, what: Change, view: _View) -> Action:
         name = "mark"
@@ -363,16 +401,18 @@ class Executor:
 
     # -- signing -------------------------------------------------------------------------------------------------
 
-    async def _gate(self, action: Action, view: _View) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded:
+    async def _gate(
+        self, action: Action, view: _View
+    ) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded | Outdated:
         """The position and the very transaction, at the newest block."""
         draft = action.draft
         if self._recheck is not None and self._defences.recheck:
             try:
-                needless = await self._recheck(draft, view.head)
+                objection = await self._recheck(draft, view.head)
             except ChainError as error:
                 return NotSimulated(error.message)
-            if needless is not None:
-                return needless
+            if objection is not None:
+                return objection
         call = self._build(draft.intent)
         return await simulate(self._chain, draft.signer, call, draft.gas, view.head, defences=self._defences)
 
@@ -383,6 +423,8 @@ class Executor:
                 pass
             case NoLongerNeeded(reason):
                 return self._give_back(action, ActionState.CLOSED_NOOP, f"no longer needed: {reason}", view)
+            case Outdated(reason):
+                return self._give_back(action, ActionState.CLOSED_EXPIRED, reason, view)
             case WouldRevert(reason, gas):
                 again = with_more_gas(action.draft, view.head, gas, self._defences) if gas else None
                 rejected = ActionState.CLOSED_REJECTED
@@ -426,7 +468,7 @@ class Executor:
             match await self._gate(action, view):
                 case NotSimulated(reason):
                     return self._told(action, f"not simulated: {reason}", view)
-                case NoLongerNeeded() | WouldRevert():
+                case NoLongerNeeded() | Outdated() | WouldRevert():
                     return await self._replace(action, view, cancel=True)
                 case Passed():
                     pass
@@ -439,7 +481,7 @@ class Executor:
             match await self._gate(action, view):
                 case NotSimulated(reason):
                     return self._told(action, f"not simulated: {reason}", view)
-                case NoLongerNeeded() | WouldRevert():
+                case NoLongerNeeded() | Outdated() | WouldRevert():
                     cancel = True
                 case Passed():
                     pass

@@ -19,9 +19,9 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
 from monitor.core.errors import ChainError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import Address, BlockRef, Health, Known, MarketRef, Position, Unknown
+from monitor.core.types import Address, BlockRef, Health, Known, Position, Unknown
 from monitor.core.units import WAD
-from monitor.execution.executor import Executor, NoLongerNeeded, Settings, StepReport
+from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport
 from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
@@ -30,9 +30,12 @@ from monitor.execution.port import Signer, TxCall
 from monitor.execution.rpc_chain import RpcExecutionChain, never_lower
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
+from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
+from monitor.pipeline.basis import Basis, fetch_basis
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
 from monitor.pipeline.memory import Memory
+from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  # as before
 from monitor.pipeline.snapshot import read_markets
 from monitor.policy.planner import shown
 from monitor.protocols.base import Protocol, reaches
@@ -42,6 +45,8 @@ from monitor.signer.templates import Templates, builtin
 
 EVER_S = 10**9
 APPROVE = "erc20/approve"
+ANEW = "it is to be made anew"
+"""How the note of an outdated decision ends."""
 Finality = str | int
 """The tag of the block after which nothing changes, or a number of blocks."""
 
@@ -109,13 +114,6 @@ def builder(templates: Templates) -> Any:
     return build
 
 
-def market_of(position_id: str) -> tuple[MarketRef, Address]:
-    """The market and owner of a position's id, as MarketRef writes it."""
-    chain, protocol, address, *rest = position_id.split("/")
-    *more, owner = rest
-    return MarketRef(int(chain.removeprefix("eip155:")), protocol, address, "/".join(more) or None), owner
-
-
 @dataclass(frozen=True, slots=True)
 class Recheck:
     """The position once more at the newest block: is the rescue still needed, and does it still help?"""
@@ -123,7 +121,7 @@ class Recheck:
     chain: RpcChain
     memory: Memory
 
-    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | None:
+    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Outdated | None:
         """May raise: ChainError, also where nothing can be said: then nothing is signed."""
         if draft.intent.kind == APPROVE:
             return None
@@ -131,7 +129,8 @@ class Recheck:
             ref, _ = market_of(draft.intent.position_id)
             why = await no_longer_worth(self.chain, self.memory, draft, ref, head)
             return NoLongerNeeded(why) if why else None
-        target = Fraction(json.loads(draft.decision)["target"])
+        decision = json.loads(draft.decision)
+        target = Fraction(decision["target"])
         ref, owner = market_of(draft.intent.position_id)
         states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head)
         found = states[ref].found[0] if states[ref].found else None
@@ -141,8 +140,14 @@ class Recheck:
         health = protocol.evaluate(found, states[ref].context)
         if isinstance(health.verdict, Unknown):
             raise ChainError(f"health is unknown: {health.verdict.reason}")
+        known = states[ref].known
+        if known is not None and (basis := decision.get("basis")):
+            now = await fetch_basis(self.chain, ref, known.facts, found, head)
+            if changed := Basis(**basis).differs(now):
+                return Outdated(f"the market's {changed} changed since the decision: {ANEW}")
         if reaches(health, target):
-            return NoLongerNeeded(f"health is {shown(health)}")
+            since = await fetch_happenings(self.chain, self.memory, draft, head)
+            return NoLongerNeeded("; ".join(filter(None, [f"health is {shown(health)}", told(since)])))
         return None
 
 
@@ -181,6 +186,7 @@ class Acting:
             max_head_age_s=EVER_S if on_demand else int(max_head_age_s or 120),
             max_head_ahead_s=EVER_S if on_demand else 60,
         )
+        self.aftermath = Aftermath(chain, memory)
         self.executor = Executor(
             self.journal,
             self.view,
@@ -191,6 +197,7 @@ class Acting:
             settings,
             recheck=Recheck(chain, memory),
             outcome=outcome,
+            aftermath=self.aftermath,
         )
 
     def __enter__(self) -> Self:
@@ -233,7 +240,14 @@ def left(
 
 
 def draft_of(
-    plan: Plan, guardian: Guardian, target: Fraction, *, cause: str, rule: str = "", version: int = 0
+    plan: Plan,
+    guardian: Guardian,
+    target: Fraction,
+    *,
+    cause: str,
+    rule: str = "",
+    version: int = 0,
+    basis: Basis | None = None,
 ) -> Draft:
     """The decision to do this plan, with all that it rests on."""
     block = plan.block
@@ -252,6 +266,7 @@ def draft_of(
         "block": {"number": block.number, "hash": block.hash, "timestamp": block.timestamp},
         "prices": {leg.asset: str(leg.price) for leg in position.legs},
         "refused": list(plan.refused),
+        **({"basis": basis.to_dict()} if basis is not None else {}),
     }
     return Draft(
         id=f"{name}-{block.number}",

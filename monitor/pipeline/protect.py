@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import ActionState, Plan
-from monitor.core.errors import LevmonError
-from monitor.core.types import BlockRef
+from monitor.core.errors import ChainError, LevmonError
+from monitor.core.types import BlockRef, MarketRef
 from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
-from monitor.journal.rows import IN_FLIGHT, Action
-from monitor.pipeline.acting import Acting, ExecutionView, builder, draft_of, health_wad, is_rescue
+from monitor.journal.rows import IN_FLIGHT, Action, Hold, Refused
+from monitor.pipeline.acting import ANEW, Acting, ExecutionView, builder, draft_of, health_wad, is_rescue
+from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.plans import Outlook, best, options, plan_for
 from monitor.policy.planner import Proposal
@@ -93,6 +95,8 @@ class Guard:
     _held: str = ""
     _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _health: dict[str, int] = field(default_factory=dict)
+    _codes: dict[MarketRef, tuple[object, str]] = field(default_factory=dict)
+    """by market: how its rules were confirmed, and the code that they were confirmed with"""
 
     def __post_init__(self) -> None:
         for position_id, protection in self.protections.items():
@@ -116,6 +120,7 @@ class Guard:
     async def look(self, seen: Outlook) -> list[Event]:
         """Take in a snapshot: rules, decisions, then one step of what is open. Never raises LevmonError."""
         events: list[Event] = []
+        await self._pin_code(seen)
         for report in seen.snapshot.reports:
             watch = self.watches.get(report.id)
             if watch is None or report.health is None or report.block is None or report.position is None:
@@ -133,6 +138,29 @@ class Guard:
                     self.watches[report.id] = self._undone(before, watch, decided, report.block)
                 events.append(decided)
         return [*events, *await self.step()]
+
+    async def _pin_code(self, seen: Outlook) -> None:
+        """The code of markets whose rules have just been confirmed, or that are met for the first time."""
+        for ref, state in seen.snapshot.markets.items():
+            block, known, pinned = seen.snapshot.block, state.known, self._codes.get(ref)
+            if self.acting is None or known is None or block is None:
+                continue
+            if pinned is None or pinned[0] != known.confirmation:
+                with suppress(ChainError):  # then nothing is decided before it could be read
+                    self._codes[ref] = known.confirmation, await fetch_market_code(self.chain, ref, known.facts, block)
+
+    async def _basis(self, acting: Acting, seen: Outlook, report: Report, plan: Plan) -> Basis:
+        """What the decision rests on. May raise: ChainError; Refused where the market's code is not the known one."""
+        ref = report.subject.ref
+        known, pinned = seen.snapshot.markets[ref].known, self._codes.get(ref)
+        if known is None or report.position is None or pinned is None:
+            raise ChainError("the market's code could not be read")
+        basis = await fetch_basis(self.chain, ref, known.facts, report.position, plan.block)
+        if basis.code != pinned[1]:
+            why = "the market's code is not that with which its rules were confirmed"
+            acting.journal.hold(Hold(f"position:{report.id}", why), plan.block.timestamp)
+            raise Refused(f"{why}: nothing is done until somebody releases it (levmon resume)")
+        return basis
 
     def _undone(self, before: Watch, watch: Watch, decided: Decided, block: BlockRef) -> Watch:
         """No action came of it. Dry, it counts as declined; else it is tried again after the rule's rest."""
@@ -175,12 +203,19 @@ class Guard:
             plan = best(proposal)
             if plan is None:
                 return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
-            return await self._carry_out(report, decision, decision.target, proposal, plan)
+            basis = None if self.acting is None else await self._basis(self.acting, seen, report, plan)
+            return await self._carry_out(report, decision, decision.target, proposal, plan, basis)
         except LevmonError as error:
             return Decided(report.subject, decision, Proposal(), None, said=error.message)
 
     async def _carry_out(
-        self, report: Report, decision: Decision, target: Fraction, proposal: Proposal, plan: Plan
+        self,
+        report: Report,
+        decision: Decision,
+        target: Fraction,
+        proposal: Proposal,
+        plan: Plan,
+        basis: Basis | None,
     ) -> Decided:
         """Simulated where dry; else journaled, to be armed, simulated and signed by the next step."""
         draft = draft_of(
@@ -190,6 +225,7 @@ class Guard:
             cause=decision.cause,
             rule=decision.rule,
             version=decision.version,
+            basis=basis,
         )
         if self.acting is None:
             call = builder(builtin())(plan.intent)
@@ -237,14 +273,15 @@ class Guard:
                 continue
             self._told[action_id] = (state, why)
             action = acting.journal.action(action_id)
-            moved.append(Moved(action, why))
-            self._settle(action)
+            found = acting.aftermath.told.get(action.mined.hash) if action.mined else None
+            moved.append(Moved(action, f"{why}; {found.why}" if found else why))
+            self._settle(action, needless=found is not None)
         return moved
 
-    def _settle(self, action: Action) -> None:
+    def _settle(self, action: Action, *, needless: bool) -> None:
         watch = self.watches.get(action.position_id)
         if watch is not None and is_rescue(action.draft):
-            self.watches[action.position_id] = settled(watch, action)
+            self.watches[action.position_id] = settled(watch, action, needless=needless)
 
     @property
     def busy(self) -> bool:
@@ -262,17 +299,21 @@ class Guard:
         )
 
 
-def settled(watch: Watch, action: Action) -> Watch:
+def settled(watch: Watch, action: Action, *, needless: bool = False) -> Watch:
     """The watch after its action, if that has ended. One for which nothing was ever signed is no failure of the plan:
 
-    a kill switch, a silent signer or a limit stood in its way, and may not tomorrow.
+    a kill switch, a silent signer or a limit stood in its way, and may not tomorrow. An outdated one is made anew at
+    once; one that others made `needless` waits until it is needed again.
     """
     if action.open:
         return watch
     unsent = {ActionState.CLOSED_EXPIRED, ActionState.CLOSED_REJECTED}
     if action.state in unsent and not action.attempts:
+        if action.note.endswith(ANEW):
+            return replace(watch, running=None, running_aim=None)
         return rested(replace(watch, running=None, running_aim=None), action.changed_s)
-    return settle(watch, OUTCOMES.get(action.state, Outcome.FAILED), action.changed_s)
+    outcome = Outcome.DECLINED if needless else OUTCOMES.get(action.state, Outcome.FAILED)
+    return settle(watch, outcome, action.changed_s)
 
 
 def rested(watch: Watch, at_s: int) -> Watch:

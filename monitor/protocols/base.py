@@ -69,6 +69,16 @@ class Truth:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What somebody did to a position: `kind` in one word (`liquidated`, `repaid`, ...), `text` for people."""
+
+    kind: str
+    block_number: int
+    log_index: int
+    text: str
+
+
 class Impossible(ProtocolError):
     """The contract would refuse this intent, or it would do nothing; says why, with the contract's own name for it."""
 
@@ -219,6 +229,18 @@ class Protocol(ABC, Generic[M, C]):
             return ends[0] if ends[0] == ends[1] else None
 
         return probe
+
+    def contracts(self, facts: M) -> tuple[Address, ...]:
+        """The contracts whose code decides what an intent does. A decision rests on it."""
+        return (facts.market.address,)  # type: ignore[attr-defined]  # every protocol's facts name their market
+
+    def parameters(self, position: Position) -> Any:
+        """What governance may change of the rules for this position, as a value with a stable repr."""
+        return position.rule
+
+    def happenings(self, facts: M, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
+        """What others than the guardian did to the owner's position in the last `blocks` blocks, oldest first."""
+        return done([])
 
     def error_name(self, reason: str) -> str:
         """A revert reason as the contract's sources call it, e.g. `28` or `ReserveFrozen()` -> `ReserveFrozen`."""

@@ -7,7 +7,7 @@ Rules, planner, journal and executor are the real ones; only the key is in this 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +32,7 @@ from monitor.testing import aave_v3
 from monitor.testing.aave_v3_market import AaveMarket
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.clock import FakeClock
+from monitor.testing.codec import encode_call
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.model_port import LocalSigner
 from tests.localnet_fixtures import AnvilAave
@@ -81,6 +82,32 @@ class RescueLab:
 
     def send(self, to: str, signature: str, *args: Any, sender: str = "") -> None:
         self.chain.send(sender or self.market.admin, to, signature, *args)
+
+    def send_first(self, to: str, signature: str, *args: Any, sender: str) -> None:
+        """Into the next block, which somebody else mines, before all that offers less."""
+        self.chain.rpc("anvil_setBalance", sender, hex(WAD))
+        fields = {"from": sender, "to": to, "data": "0x" + encode_call(signature, args).hex()}
+        self.chain.rpc("eth_sendTransaction", {**fields, "gas": hex(2_000_000), "gasPrice": hex(200 * 10**9)})
+
+    @contextmanager
+    def one_block(self) -> Iterator[None]:
+        """All that is sent inside shares a block, the dearest first."""
+        self.chain.rpc("evm_setAutomine", False)
+        try:
+            yield
+            self.chain.mine()
+        finally:
+            self.chain.rpc("evm_setAutomine", True)
+
+    @contextmanager
+    def undecided(self) -> Iterator[None]:
+        """What is decided inside is not signed before the end."""
+        switch = self.guardian.kill_file
+        switch.touch()
+        try:
+            yield
+        finally:
+            switch.unlink()
 
     def configure(self, signature: str, *args: Any) -> None:
         """As the market's governance."""
@@ -198,7 +225,8 @@ class RescueLab:
 
     def states(self) -> list[ActionState]:
         """Of every action in the journal, in order."""
-        return [action.state for action in self.acting.journal.actions()]
+        actions = sorted(self.acting.journal.actions(), key=lambda action: action.draft.block.number)
+        return [action.state for action in actions]
 
     def whys(self) -> list[str]:
         """What was said of actions that moved."""

@@ -28,11 +28,12 @@ from monitor.protocols.aave_v3.account import price_key
 from monitor.protocols.aave_v3.deployments import DEPLOYMENTS
 from monitor.protocols.aave_v3.effects import after
 from monitor.protocols.aave_v3.explain import explain
+from monitor.protocols.aave_v3.happenings import read_happenings
 from monitor.protocols.aave_v3.keeper import liquidated, loss, pairs
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
 from monitor.protocols.aave_v3.reading import read_context, read_price_sources, read_state
-from monitor.protocols.aave_v3.records import Context, Facts
+from monitor.protocols.aave_v3.records import ZERO, Context, Facts
 from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
 from monitor.protocols.aave_v3.search import amount_guess, amount_probe, moment_probe, price_probe, time_probe
@@ -40,7 +41,7 @@ from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_sta
 from monitor.protocols.aave_v3.templates import TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
 
 MAX_COVER = 2**256 - 1
 FIELDS = (
@@ -160,6 +161,17 @@ class AaveV3(Protocol[Facts, Context]):
 
     def reaches_between_times(self, step: Step, target: Fraction, amount: int) -> Callable[[int, int], bool | None]:
         return moment_probe(step, target, amount)
+
+    def contracts(self, facts: Facts) -> tuple[Address, ...]:
+        return tuple(one for one in (facts.market.address, facts.pool, facts.oracle, facts.sentinel) if one != ZERO)
+
+    def parameters(self, position: Position) -> tuple[object, ...]:
+        """The rule version, each reserve's configuration word, and the category: thresholds, bonuses, flags, caps."""
+        words = tuple((reserve.asset, reserve.configuration) for reserve in position.state.reserves)
+        return position.rule, words, position.state.category
+
+    def happenings(self, facts: Facts, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
+        return read_happenings(facts, owner, guardian, blocks)
 
     def error_name(self, reason: str) -> str:
         return NAMES.get(reason, reason.removesuffix("()"))
