@@ -111,6 +111,10 @@ def show(config_file: Path | None) -> None:
         levels = config.thresholds(position)
         told = "/".join(decimal(level) for level in (levels.watch, levels.warn, levels.critical))
         click.echo(f"position {owner}{called} in {position.market}: levels {told}")
+    for channel in config.alerts.channels if config.alerts else ():
+        signed = " signed" if channel.secret else ""
+        told = ", ".join(channel.events) or "what is escalated"
+        click.echo(f"channel {channel.name}: {channel.url}{signed}, {channel.min_severity} or worse of {told}")
 
 
 @command.command("check")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from monitor.chain.heads import Head, Trouble
     from monitor.cli.session import Open, Session
     from monitor.cli.sinks import Sink
+    from monitor.cli.telling import BlocksOf
     from monitor.core.types import BlockRef
     from monitor.pipeline.acting import Acting
     from monitor.pipeline.guardians import Guardian, Protection
     from monitor.pipeline.protect import Decided, Event, Guard
+    from monitor.pipeline.telling import Teller
+    from monitor.pipeline.watch import Tick
     from monitor.report import Subject
 
 TICK_S = 0.5
@@ -66,6 +69,7 @@ async def _protect(
     from monitor.cli.resources import require_files
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines
+    from monitor.cli.telling import telling
     from monitor.pipeline.guardians import protections
     from monitor.pipeline.protect import Guard
     from monitor.policy.levels import exit_code
@@ -96,7 +100,10 @@ async def _protect(
             if not rounds:
                 raise ConfigError("no position is protected", hint="add [[protect]] to levmon.toml")
             sink.begin([(one.chain, len(one.subjects)) for one in rounds], guardian, broadcast)
-            await _run(session, guardian, rounds, sink)
+            count = sum(len(one.subjects) for one in rounds)
+            what = f"protect ({count} position{'' if count == 1 else 's'}, {'armed' if broadcast else 'dry'})"
+            async with telling(session, journal, sink.alerts, _does(rounds, broadcast), what) as teller:
+                await _run(session, guardian, rounds, sink, teller)
         return exit_code(sink.lines.levels())
 
 
@@ -114,6 +121,22 @@ def _acting(session: Session, guardian: Guardian, chain: Open, journal: Any) -> 
     )
 
 
+def _does(rounds: list[Round], broadcast: bool) -> Callable[[str], str]:
+    """What levmon does about a position, in words for an alert."""
+    from monitor.policy.levels import decimal
+
+    rules = {subject.id: protection.rule for one in rounds for subject, protection in one.subjects.items()}
+
+    def does(position_id: str) -> str:
+        rule = rules.get(position_id)
+        if rule is None:
+            return "only watches this position"
+        how = "rescues" if broadcast else "is dry: it plans, but signs nothing,"
+        return f"{how} below {decimal(rule.trigger)}, to {decimal(rule.target)}"
+
+    return does
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """One chain and its guard. `count`: after how many blocks to stop, if ever."""
@@ -125,13 +148,15 @@ class Round:
     poll_s: float | None
 
 
-async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: Events) -> None:
+async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: Events, teller: Teller | None) -> None:
     """Every chain until SIGTERM, or one of them has shown `count` blocks; then drain."""
     from monitor.cli.watch_command import _until_sigterm
     from monitor.pipeline.watchdog import Watchdog
 
     async with _until_sigterm() as stop, Watchdog():
-        tasks = [asyncio.create_task(_follow(session, guardian, one, sink, stop)) for one in rounds]
+        tasks = [
+            asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller), stop)) for one in rounds
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
@@ -144,17 +169,19 @@ async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: 
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow(session: Session, guardian: Guardian, one: Round, sink: Events, stop: asyncio.Event) -> None:
+async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, stop: asyncio.Event) -> None:
     """One chain: heads as they come, and between them a tick for what is open."""
     from monitor.chain.heads import Trouble
+    from monitor.cli.telling import BlocksOf
     from monitor.pipeline.plans import outlook
     from monitor.pipeline.snapshot import failed
     from monitor.pipeline.watch import Tick
 
     chain, guard, subjects = one.chain, one.guard, list(one.subjects)
+    blocks = BlocksOf(session, chain)
     seen = 0
     last: BlockRef | None = None
-    sink.tell(chain, await guard.step(), last)  # recovery comes before the first look
+    told.tell(await guard.step(), last)  # recovery comes before the first look
     async with _newest(chain, one.poll_s) as newest:
         while not stop.is_set():
             event = await _next(newest)
@@ -162,21 +189,24 @@ async def _follow(session: Session, guardian: Guardian, one: Round, sink: Events
                 events = guard.check_kill_switch()
                 if guard.busy:
                     events += await guard.step()
-                sink.tell(chain, events, last)
+                told.tell(events, last)
                 continue
             if isinstance(event, Trouble):
-                sink.show(chain, Tick(failed(subjects, event.error, last), trouble=event.error))
+                told.show(Tick(failed(subjects, event.error, last), trouble=event.error))
                 continue
             look = await outlook(
                 chain.chain, subjects, guardian.address, session.memory, "latest", chain.depth, first=event.block
             )
             last = look.snapshot.block or event.block
-            sink.show(chain, Tick(look.snapshot, event.skipped, event.reorg))
-            sink.tell(chain, await guard.look(look), last)
+            if event.reorg is not None:
+                await told.settle(blocks, reorganised=True)
+            told.show(Tick(look.snapshot, event.skipped, event.reorg))
+            told.tell(await guard.look(look), last)
+            await told.settle(blocks)
             seen += 1
             if one.count is not None and seen >= one.count:
                 return
-    await _drain(chain, guard, sink, last)
+    await _drain(guard, told, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +256,38 @@ async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[Newest]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _drain(chain: Open, guard: Guard, sink: Events, last: BlockRef | None) -> None:
+async def _drain(guard: Guard, told: Told, last: BlockRef | None) -> None:
     """Nothing new is armed; what may have been signed is sent, or left for the next start after a while."""
     guard.draining = True
     end = asyncio.get_running_loop().time() + DRAIN_S
     while guard.in_flight and asyncio.get_running_loop().time() < end:
-        sink.tell(chain, await guard.step(), last)
+        told.tell(await guard.step(), last)
         await asyncio.sleep(TICK_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where one chain's news goes: to the output, and to the channels where there are any."""
+
+    chain: Open
+    sink: Events
+    teller: Teller | None
+
+    def show(self, tick: Tick) -> None:
+        """A snapshot: shown, and its changes of level told before anything is done about them."""
+        self.sink.show(self.chain, tick)
+        if self.teller is not None:
+            self.teller.look(tick.snapshot.reports, tick.snapshot.block)
+
+    def tell(self, events: list[Event], block: BlockRef | None) -> None:
+        self.sink.tell(self.chain, events, block)
+        if self.teller is not None:
+            self.teller.tell(events, block)
+
+    async def settle(self, blocks: BlocksOf, *, reorganised: bool = False) -> None:
+        """Correct what rested on blocks that are gone."""
+        if self.teller is not None:
+            await self.teller.settle(self.chain.chain_id, blocks, reorganised=reorganised)
 
 
 class Events:
@@ -248,11 +303,20 @@ class Events:
             text = f"{count} position{'' if count == 1 else 's'} protected from {guardian.address}; {mode}"
             self._say(chain, None, "started", text, {"positions": count, "armed": broadcast})
 
-    def show(self, chain: Open, tick: Any) -> None:
+    def show(self, chain: Open, tick: Tick) -> None:
         """Health, as `levmon watch` shows it."""
         self.lines.show(chain.name, tick)
         if self._json and tick.trouble is not None:
             self._say(chain, tick.snapshot.block, "trouble", tick.trouble.message, {})
+
+    def alerts(self, text: str) -> None:
+        """How the channels fare."""
+        if self._json:
+            click.echo(json.dumps({"schema": "levmon.event/1", "kind": "alerts", "text": text}, separators=(",", ":")))
+        else:
+            from monitor.cli import screen
+
+            screen.echo([text])
 
     def tell(self, chain: Open, events: list[Event], block: BlockRef | None) -> None:
         """Decisions and what became of them."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,38 +40,60 @@ if TYPE_CHECKING:
 @click.option(
     "--poll", type=click.FloatRange(0.05), help="Seconds between questions for a new block. [default: by chain]"
 )
+@click.option("--no-alerts", is_flag=True, help="Only show; tell the channels of [alerts] nothing.")
 @json_option
 def command(
-    owners: tuple[str, ...], count: int | None, heartbeat: float, poll: float | None, as_json: bool, **source: Any
+    owners: tuple[str, ...],
+    count: int | None,
+    heartbeat: float,
+    poll: float | None,
+    no_alerts: bool,
+    as_json: bool,
+    **source: Any,
 ) -> int:
     """Health of positions at every new block, until Ctrl-C.
 
     On a terminal a table that renews itself; in a pipe a line for each change of a level. With --json every position
-    at every block.
+    at every block. Changes of a level also go to the channels of [alerts].
 
     Ends on SIGTERM, or after --count blocks, with check's exit code for what was seen last.
     """
     from monitor.cli.targets import Wanted
 
-    return asyncio.run(_watch(Wanted(**source, owners=owners), count, heartbeat, poll, as_json))
+    shown = Shown(count, heartbeat, poll, as_json, not no_alerts)
+    return asyncio.run(_watch(Wanted(**source, owners=owners), shown))
 
 
-async def _watch(wanted: Wanted, count: int | None, heartbeat_s: float, poll_s: float | None, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How to watch: until when, how often, as what, and whether channels are told."""
+
+    count: int | None
+    heartbeat_s: float
+    poll_s: float | None
+    as_json: bool
+    alerts: bool
+
+
+async def _watch(wanted: Wanted, shown: Shown) -> int:
     from monitor.cli.screen import live
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines, LiveTable
     from monitor.policy.levels import exit_code
 
     async with opened(wanted) as session, _until_sigterm() as stop:
-        sink = JsonLines() if as_json else LiveTable() if live() else Lines(heartbeat_s)
+        sink = JsonLines() if shown.as_json else LiveTable() if live() else Lines(shown.heartbeat_s)
         queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
         followers = [
-            asyncio.create_task(_follow(session, chain, poll_s, queue)) for chain in session.chains if chain.subjects
+            asyncio.create_task(_follow(session, chain, shown.poll_s, queue))
+            for chain in session.chains
+            if chain.subjects
         ]
         ended = asyncio.create_task(stop.wait())
         try:
-            with sink:
-                await _show(queue, {ended, *followers}, sink, count)
+            async with _told(session, shown.alerts) as told:
+                with sink:
+                    await _show(queue, {ended, *followers}, sink, told, shown.count)
         finally:
             for task in (ended, *followers):
                 task.cancel()
@@ -85,8 +109,41 @@ async def _follow(session: Session, chain: Open, poll_s: float | None, queue: as
             await queue.put((chain, tick))
 
 
+Telling = Callable[["Open", "Tick"], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _told(session: Session, wanted: bool) -> AsyncIterator[Telling]:
+    """What takes ticks to the channels of the file, where there are any. Says on standard error how they fare."""
+
+    async def nobody(_: Open, __: Tick) -> None:
+        pass
+
+    alerts = session.targets.config.alerts if wanted and session.targets.config else None
+    if alerts is None or not alerts.channels:
+        yield nobody
+        return
+    from monitor.cli.telling import BlocksOf, telling
+
+    blocks = {chain.chain_id: BlocksOf(session, chain) for chain in session.chains}
+    what = f"watch ({len(session.subjects)} positions)"
+    async with telling(session, None, partial(click.echo, err=True), lambda _: "only watches", what) as teller:
+
+        async def tell(chain: Open, tick: Tick) -> None:
+            if teller is not None:
+                if tick.trouble is None:
+                    await teller.settle(chain.chain_id, blocks[chain.chain_id], reorganised=tick.reorg is not None)
+                teller.look(tick.snapshot.reports, tick.snapshot.block)
+
+        yield tell
+
+
 async def _show(
-    queue: asyncio.Queue[tuple[Open, Tick]], enders: AbstractSet[asyncio.Task[Any]], sink: Sink, count: int | None
+    queue: asyncio.Queue[tuple[Open, Tick]],
+    enders: AbstractSet[asyncio.Task[Any]],
+    sink: Sink,
+    told: Telling,
+    count: int | None,
 ) -> None:
     """Show ticks until one of `enders` is done (a failed one raises), or `count` blocks were seen."""
     seen = 0
@@ -105,6 +162,7 @@ async def _show(
             chain, tick = got.result()
             got = asyncio.create_task(queue.get())
             sink.show(chain.name, tick)
+            await told(chain, tick)
             seen += tick.trouble is None
     finally:
         got.cancel()

@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from monitor.core import alerting, registry, toml_source
 from monitor.core import guardian as protection
-from monitor.core import registry, toml_source
 from monitor.core.address import looks_like_address, parse_address
+from monitor.core.alerting import AlertsConfig, ChannelConfig
 from monitor.core.errors import ConfigError
 from monitor.core.guardian import GuardianConfig, LimitsConfig, ProtectConfig
 from monitor.core.secret import HTTP, WEBSOCKET, RpcUrl, parse_urls, split_urls
@@ -95,6 +96,7 @@ class Config(Table):
     levels: LevelsConfig = LevelsConfig()
     guardian: GuardianConfig | None = None
     protect: Annotated[tuple[ProtectConfig, ...], Field(strict=False)] = ()
+    alerts: AlertsConfig | None = None
 
     def chain_of(self, market: MarketConfig) -> ChainConfig:
         """The chain of a market."""
@@ -236,6 +238,31 @@ def _read_secret_files(document: dict[str, Any], base: Path, problems: list[Prob
                 given = [given] if isinstance(given, str) else given
                 if isinstance(given, list):
                     chain[key] = [*given, *(url.reveal() for url in urls)]
+    _read_channel_files(document.get("alerts"), base, problems)
+
+
+def _read_channel_files(alerts: Any, base: Path, problems: list[Problem]) -> None:
+    """`url_file` and `secret_file` of a channel stand for its `url` and `secret`."""
+    channels = alerts.get("channels") if isinstance(alerts, dict) else None
+    for index, channel in enumerate(channels if isinstance(channels, list) else ()):
+        for file_key, key in alerting.SECRET_FILES if isinstance(channel, dict) else ():
+            file = channel.get(file_key)
+            if not isinstance(file, str):
+                continue
+            path: toml_source.Path = ("alerts", "channels", index, file_key)
+            if key in channel:
+                problems.append(Problem(path, f"{key} and {file_key} are both there", "remove one of the two"))
+                continue
+            try:
+                text = (base / file).read_text().strip()
+                alerting.parse_secret(key, text)
+            except (OSError, UnicodeDecodeError) as failed:
+                what = failed.strerror if isinstance(failed, OSError) else "not UTF-8 text"
+                problems.append(Problem(path, f"cannot read {file}: {what}", "put it into that file, beside this one"))
+            except ConfigError as wrong:
+                problems.append(Problem(path, f"{file}: {wrong.message}", wrong.hint))
+            else:
+                channel[key] = text
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------------
@@ -282,8 +309,11 @@ def _keys_beside(path: toml_source.Path) -> list[str]:
         "levels": LevelsConfig,
         "guardian": GuardianConfig,
         "protect": ProtectConfig,
+        "alerts": AlertsConfig,
     }
     model = Config if len(path) < 2 else models.get(str(path[0]), Config)
+    if path[:2] == ("alerts", "channels") and len(path) > 2:
+        model = ChannelConfig
     if path[:2] in (("guardian", "limits"), ("guardian", "assets")) and len(path) > 2:
         model = LimitsConfig
     return list(model.model_fields)
@@ -299,6 +329,7 @@ def _check(config: Config) -> Iterable[Problem]:
     yield from _check_positions(config, levels_hold=not base.wrong())
     yield from (Problem(*mistake) for mistake in protection.check(config.guardian, config.protect))
     yield from _check_protected(config)
+    yield from (Problem(*mistake) for mistake in alerting.check(config.alerts))
 
 
 def _check_chains(config: Config) -> Iterable[Problem]:

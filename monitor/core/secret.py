@@ -1,5 +1,7 @@
 """An RPC URL that never shows more than its host: the path, query and user part of such URLs are API keys.
 
+Beside it any other secret text, such as the URL of an alert channel, of which nothing shows but its scheme.
+
 Whatever prints, logs or pickles it by accident gets the host. Only `reveal()` gives the URL, and only the transport
 asks. Also knows where URLs come from and which source wins; must not know how they are used.
 """
@@ -59,6 +61,49 @@ class RpcUrl:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an RPC URL is not pickled: it may hold a key")
+
+
+class Secret:
+    """A text that never shows: `shown` stands for it wherever it is printed. Only `reveal()` gives it."""
+
+    __slots__ = ("_text", "shown")
+
+    def __init__(self, text: str, shown: str = "***") -> None:
+        self._text = text
+        self.shown = shown
+
+    def reveal(self) -> str:
+        """The text itself, for whoever must use it."""
+        return self._text
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __repr__(self) -> str:
+        return f"Secret({self.shown})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+
+def channel_url(text: str) -> Secret:
+    """The URL of an alert channel. Of such URLs the host may be a key too, so only the scheme shows.
+
+    May raise: ConfigError, which never repeats the text.
+    """
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://\S+", text.strip())
+    if found is None:
+        raise ConfigError(
+            "not a usable URL (it is not shown: it may hold a key)",
+            hint="write an Apprise URL such as tgram://..., or https://... with a secret_file",
+        )
+    return Secret(text.strip(), f"{found[1].lower()}://***")
 
 
 def split_urls(text: str, schemes: tuple[str, ...] = HTTP) -> tuple[RpcUrl, ...]:

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     RowMapping,
-    Select,
     and_,
     exists,
     false,
@@ -203,7 +203,7 @@ class Outbox:
 
     def channels(self) -> dict[str, ChannelState]:
         with self.journal.look() as db:
-            return {row["name"]: _channel(row) for row in db.execute(select(CHANNELS)).mappings()}
+            return {row["name"]: channel_from(row) for row in db.execute(select(CHANNELS)).mappings()}
 
     def see(self, now_s: int) -> None:
         """From now on the wait of alerts that are new counts."""
@@ -291,13 +291,9 @@ class Outbox:
             still = set(db.execute(select(OUTBOX.c.id).where(OUTBOX.c.delivered_s.is_(None))).scalars())
             if not still:
                 return 0
-            under_way = select(DELIVERIES.c.outbox_id).join(MESSAGES, MESSAGES.c.key == DELIVERIES.c.message_key)
-            under_way = under_way.where(
-                MESSAGES.c.done_s.is_(None) & MESSAGES.c.channel.in_([who.name for who in everybody])
-            )
-            wanted = set(db.execute(under_way).scalars())
+            wanted: set[int] = set()
             for who in everybody:
-                wanted |= set(db.execute(select(OUTBOX.c.id).where(_wanted(who, later=True))).scalars())
+                wanted |= set(db.execute(unmarked(who)).scalars())
         closed = sorted(still - wanted)
         if closed:
             with self.journal.commit("settle") as db:
@@ -348,9 +344,11 @@ def _wanted(who: Wants, *, later: bool = False) -> ColumnElement[bool]:
     )
 
 
-def pending(who: Wants) -> Select[Any]:
-    """The query for what a channel still has to be told, for whoever only looks."""
-    return select(OUTBOX).where(_wanted(who, later=True)).order_by(OUTBOX.c.id)
+def unmarked(who: Wants) -> CompoundSelect[Any]:
+    """The query for the ids of all alerts that the channel is not known to have: in no message, or in one under way."""
+    under_way = select(DELIVERIES.c.outbox_id).join(MESSAGES, MESSAGES.c.key == DELIVERIES.c.message_key)
+    under_way = under_way.where((MESSAGES.c.channel == who.name) & MESSAGES.c.done_s.is_(None))
+    return select(OUTBOX.c.id).where(_wanted(who, later=True)).union(under_way)
 
 
 def _provisional(chain_id: int) -> ColumnElement[bool]:
@@ -407,7 +405,7 @@ def _put_levels(db: Connection, levels: Sequence[Told]) -> None:
         db.execute(LEVELS.insert(), rows)
 
 
-def _channel(row: RowMapping) -> ChannelState:
+def channel_from(row: RowMapping) -> ChannelState:
     return ChannelState(
         **{**{name: row[name] for name in ChannelState.__dataclass_fields__}, "told": bool(row["told"])}
     )

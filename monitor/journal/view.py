@@ -5,8 +5,9 @@ SQLite is opened read-only; its WAL lets a reader see the last commit while the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, select
 from sqlalchemy.exc import DatabaseError
@@ -14,10 +15,23 @@ from sqlalchemy.pool import NullPool
 
 from monitor.core.types import Address
 from monitor.journal import engine as opening
-from monitor.journal.codec import action_from, record_from
-from monitor.journal.rows import Action, Hold, JournalUnfit, Record, Totals
+from monitor.journal.codec import action_from, alert_from, record_from
+from monitor.journal.outbox import ChannelState, Wants, channel_from, unmarked
+from monitor.journal.rows import Action, Alert, Hold, JournalUnfit, Record, Totals
 from monitor.journal.store import WINDOW_S
-from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, HOLDS, RECORDS, SIGNERS
+from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was told and what was not. `waiting`: by alert, who is still to be told; `pending` counts the same."""
+
+    channels: tuple[ChannelState, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    waiting: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    pending: Mapping[str, int] = field(default_factory=dict)
+    open: frozenset[int] = frozenset()
+    """Alerts that nobody has closed yet: a channel that is added now is told of them."""
 
 
 class JournalView:
@@ -82,6 +96,24 @@ class JournalView:
             if db is None:
                 return ()
             return tuple(Hold(row["scope"], row["reason"]) for row in db.execute(select(HOLDS)).mappings())
+
+    def alerts(self, everybody: Sequence[Wants], last: int) -> Standing:
+        """How channels fare, and the newest alerts, oldest first."""
+        newest = select(OUTBOX).order_by(OUTBOX.c.id.desc()).limit(last)
+        with self._look() as db:
+            if db is None:
+                return Standing()
+            rows = db.execute(newest).mappings().all()[::-1]
+            known = {row["name"]: channel_from(row) for row in db.execute(select(CHANNELS)).mappings()}
+            waiting: dict[int, tuple[str, ...]] = {}
+            pending: dict[str, int] = {}
+            for who in everybody:
+                ids = set(db.execute(unmarked(who)).scalars())
+                pending[who.name] = len(ids)
+                waiting |= {one: (*waiting.get(one, ()), who.name) for one in ids}
+            channels = tuple(known.get(who.name, ChannelState(who.name)) for who in everybody)
+            still = frozenset(row["id"] for row in rows if row["delivered_s"] is None)
+            return Standing(channels, tuple(alert_from(row) for row in rows), waiting, pending, still)
 
     def next_nonce(self, chain_id: int, address: Address) -> int | None:
         """None for a key that was never adopted."""

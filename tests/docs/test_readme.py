@@ -104,20 +104,23 @@ def test_a_line_with_a_wrong_option_would_be_noticed() -> None:
 
 
 @pytest.mark.parametrize("text", blocks("toml"))
-def test_every_configuration_is_right(text: str) -> None:
+def test_every_configuration_is_right(text: str, tmp_path: Path) -> None:
     (whole,) = (block for block in blocks("toml") if "[chains." in block)
     if text != whole:
         text = whole + text  # a part that is shown apart belongs into the same file
-    config = parse(text, env={})
+    for name, content in (("telegram.url", "tgram://token/chat"), ("hook.secret", "a secret of some length")):
+        (tmp_path / name).write_text(content)
+    config = parse(text, env={}, base=tmp_path)
     assert config.positions
     with pytest.raises(LevmonError):
-        parse(text + "nonsense = 1\n", env={})
+        parse(text + "nonsense = 1\n", env={}, base=tmp_path)
 
 
 def test_the_configuration_reference_names_every_key() -> None:
+    from monitor.core.alerting import AlertsConfig, ChannelConfig
     from monitor.core.config import ChainConfig, Config, MarketConfig, PositionConfig
 
-    for model in (Config, ChainConfig, MarketConfig, PositionConfig):
+    for model in (Config, ChainConfig, MarketConfig, PositionConfig, AlertsConfig, ChannelConfig):
         for key in model.model_fields:
             assert re.search(rf"`\[*{key}|\[+{key}[.\]]", README), key
 
