@@ -16,7 +16,7 @@ from monitor.alerts.channel import Letter
 from monitor.core.text import clean
 from monitor.core.types import Level
 from monitor.core.units import format_ratio, format_units
-from monitor.journal.outbox import RANK
+from monitor.journal.outbox import OUTCOME, RANK
 from monitor.journal.rows import Alert
 from monitor.policy.levels import URGENCY
 
@@ -37,6 +37,7 @@ _DOMAIN = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2,})")
 _LINK = re.compile(r"(?<=\w):(?=/)")
 _EMPHASIS = re.compile(r"__+|(?<!\w)_|_(?!\w)")
 
+ACTIONS = ("action", OUTCOME)
 STATES = {
     "planned": "a rescue was decided",
     "armed": "the rescue has its budget and nonce",
@@ -124,7 +125,7 @@ def headline(alert: Alert) -> str:
         health = f", health {_word(detail, 'health')}" if detail.get("health") else ""
         told = "recovered" if better(detail) else loud
         return f"{told}: {_who(alert, detail)} is {_word(detail, 'level')}{health}"
-    if alert.kind == "action" and detail.get("state"):
+    if alert.kind in ACTIONS and detail.get("state"):
         return f"{loud}: {STATES.get(str(detail['state']), _word(detail, 'state'))}, {_who(alert, detail)}"
     return f"{loud}: {_line(alert.body, 120)}"
 
@@ -144,7 +145,7 @@ def _short(position: str) -> str:
 def _full(alert: Alert) -> Iterator[str]:
     detail = json.loads(alert.detail)
     yield headline(alert)
-    if alert.kind == "action" and detail.get("state"):
+    if alert.kind in ACTIONS and detail.get("state"):
         yield from _action(alert, detail)
     else:
         yield _line(alert.body)
@@ -221,7 +222,7 @@ def _cause(alert: Alert) -> str:
     if alert.kind == "level":
         told = "recovered to" if better(detail) else "now"
         return f"{told} {_word(detail, 'level')}: {_line(str(detail.get('cause') or ''), 120)}"
-    if alert.kind == "action" and detail.get("state"):
+    if alert.kind in ACTIONS and detail.get("state"):
         return STATES.get(str(detail["state"]), _word(detail, "state"))
     if alert.kind == "correction":
         return f"correction: block {alert.body.split()[1] if alert.body.startswith('block ') else ''} left the chain"

@@ -8,7 +8,7 @@ from monitor.alerts.outbox import Pace
 from monitor.alerts.webhook import Webhook
 from monitor.core.alerting import AlertsConfig, ChannelConfig
 from monitor.core.errors import ConfigError
-from monitor.journal.outbox import Wants
+from monitor.journal.outbox import OUTCOME, Wants
 from monitor.journal.rows import Severity
 
 
@@ -37,6 +37,8 @@ def _wants(config: ChannelConfig, *, last_resort: bool) -> Wants:
     kinds = {str(event) for event in config.events}
     if "level" in kinds or last_resort:
         kinds.add("reminder")
+    if "action" in kinds:
+        kinds.add(OUTCOME)
     only_final = config.finality == "final"
     return Wants(config.name, Severity(config.min_severity), frozenset(kinds), only_final, last_resort)
 

@@ -38,6 +38,7 @@ from monitor.journal.tables import CHANNELS, DELIVERIES, LEVELS, MESSAGES, OUTBO
 T = TypeVar("T")
 
 PROVISIONAL, FINAL, WITHDRAWN = "provisional", "final", "withdrawn"
+OUTCOME = "outcome"
 FRESH_S = 24 * 3600
 """A channel that is new is told what nobody was told and is no older than this."""
 MANY = 20_000
@@ -312,7 +313,7 @@ class Outbox:
 
 def _is_corrected(alert: Alert) -> bool:
     """Whether a correction is told. Of a transaction that left the chain the action's next state tells more."""
-    return alert.kind != "action" or json.loads(alert.detail).get("state") == ActionState.PLANNED
+    return alert.kind not in ("action", OUTCOME) or json.loads(alert.detail).get("state") == ActionState.PLANNED
 
 
 def _wanted(who: Wants, *, later: bool = False) -> ColumnElement[bool]:
@@ -327,10 +328,12 @@ def _wanted(who: Wants, *, later: bool = False) -> ColumnElement[bool]:
         select(told.c.outbox_id).where((told.c.outbox_id == OUTBOX.c.corrects) & (told.c.channel == who.name))
     )
     loud = [severity for severity, rank in RANK.items() if rank >= RANK[who.least]]
+    # who was warned of a rescue is told how it ended, however well
+    ended = OUTBOX.c.kind == OUTCOME if RANK[who.least] <= RANK[Severity.WARN] else false()
     asked = and_(
         OUTBOX.c.kind != "correction",
         OUTBOX.c.kind.in_(who.kinds),
-        OUTBOX.c.severity.in_(loud),
+        OUTBOX.c.severity.in_(loud) | ended,
         OUTBOX.c.standing == FINAL if who.only_final and not later else true(),
     )
     return and_(

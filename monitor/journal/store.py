@@ -471,8 +471,9 @@ class Journal:
             if state is ActionState.MINED and columns.get("mined_block"):
                 rests = resting(action.draft.intent.chain_id, columns["mined_number"], columns["mined_block"])
             detail = about(action.draft, state, columns.get("mined_hash"))
-            key = f"{action.id}/{version}"
-            self._alert(db, seq, key, severity, action.id, f"{state}: {why}", detail=detail, **rests)
+            kind = "outcome" if state is ActionState.MINED or state not in OPEN_STATES else "action"
+            key, text = f"{action.id}/{version}", f"{state}: {why}"
+            self._alert(db, seq, key, severity, action.id, text, detail=detail, kind=kind, **rests)
         return seq
 
     def _settle(self, db: Connection, action: Action, change: Change, at_s: int) -> None:

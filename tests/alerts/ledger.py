@@ -10,7 +10,7 @@ from monitor.journal.outbox import Note, Outbox, Told, Wants
 from monitor.journal.rows import Severity
 from monitor.journal.store import Journal
 
-ALL_KINDS = frozenset({"level", "action", "hold", "channel", "reminder", "run", "held"})
+ALL_KINDS = frozenset({"level", "action", "outcome", "hold", "channel", "reminder", "run", "held"})
 NOW_S = 1_700_000_000
 
 

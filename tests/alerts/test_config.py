@@ -49,7 +49,7 @@ def test_channels_are_made_as_the_file_says(base: Path) -> None:
     phone, pager = channels_of(config.alerts)
     assert isinstance(phone.port, Notifier)
     assert isinstance(pager.port, Webhook)
-    assert phone.wants.kinds == {"level", "action", "reminder"}
+    assert phone.wants.kinds == {"level", "action", "outcome", "reminder"}
     assert (phone.wants.least, phone.wants.only_final, phone.wants.last_resort) == (Severity.WARN, False, False)
     assert pager.wants.kinds == {"heartbeat", "reminder"}
     assert (pager.wants.least, pager.wants.only_final, pager.wants.last_resort) == (Severity.CRITICAL, True, True)

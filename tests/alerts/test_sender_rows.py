@@ -399,10 +399,10 @@ async def test_a_heart_beats_only_while_levmon_sees(tmp_path: Path) -> None:
 )
 def test_nothing_listens() -> None:
     """Of all modules that `watch`, `protect` and `alerts` can come to load. The command line's own tests look at the
-    sockets of a running `protect`."""
+    sockets of a running `protect`.
+    """
     listens = {
         "listen",
-        "bind",
         "start_server",
         "create_server",
         "start_unix_server",
