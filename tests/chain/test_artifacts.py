@@ -14,7 +14,7 @@ from monitor.testing.devchain import CallReverted
 from monitor.testing.py_evm import EthTesterDevChain
 
 
-@pytest.mark.parametrize("name", ["PriceFeed", "guard"])
+@pytest.mark.parametrize("name", ["PriceFeed", "guard", "liquidator"])
 def test_artifact_is_what_its_source_compiles_to(name: str) -> None:
     compiled = compile_contract(ROOT / "monitor" / "contracts" / f"{name}.vy")
     assert (ROOT / "abis" / f"{name}.json").read_text() == artifact_text(compiled)

@@ -16,13 +16,22 @@ struct Swap:
     amountInMaximum: uint256
     sqrtPriceLimitX96: uint160
 
+struct Sale:
+    tokenIn: address
+    tokenOut: address
+    fee: uint24
+    recipient: address
+    amountIn: uint256
+    amountOutMinimum: uint256
+    sqrtPriceLimitX96: uint160
+
 interface Oracle:
     def getAssetPrice(asset: address) -> uint256: view
 
 MAX_DATA: constant(uint256) = 1024
 
-take_bps: public(uint256)   # of amountInMaximum
-give_more: public(int256)   # beyond amountOut
+take_bps: public(uint256)   # of what is offered
+give_more: public(int256)   # beyond what is asked
 target: public(address)
 data: Bytes[MAX_DATA]
 skip: uint256               # pokes to let pass before the planned call
@@ -63,18 +72,26 @@ def _poke():
         )
 
 
+@internal
+def _trade(sold: address, most: uint256, bought: address, to: address, asked: uint256) -> uint256:
+    self._poke()
+    taken: uint256 = most * self.take_bps // 10_000
+    given: int256 = convert(asked, int256) + self.give_more
+    if taken > 0:
+        extcall IERC20(sold).transferFrom(msg.sender, self, taken, default_return_value=True)
+    if given > 0:
+        extcall IERC20(bought).transfer(to, convert(given, uint256), default_return_value=True)
+    return taken
+
+
 @external
 def exactOutputSingle(params: Swap) -> uint256:
-    self._poke()
-    taken: uint256 = params.amountInMaximum * self.take_bps // 10_000
-    given: int256 = convert(params.amountOut, int256) + self.give_more
-    if taken > 0:
-        extcall IERC20(params.tokenIn).transferFrom(msg.sender, self, taken, default_return_value=True)
-    if given > 0:
-        extcall IERC20(params.tokenOut).transfer(
-            params.recipient, convert(given, uint256), default_return_value=True
-        )
-    return taken
+    return self._trade(params.tokenIn, params.amountInMaximum, params.tokenOut, params.recipient, params.amountOut)
+
+
+@external
+def exactInputSingle(params: Sale) -> uint256:
+    return self._trade(params.tokenIn, params.amountIn, params.tokenOut, params.recipient, params.amountOutMinimum)
 
 
 @external

@@ -1,4 +1,4 @@
-"""The guard's source with a switch at every check, so that one contract shows what each of them prevents.
+"""A contract's source with a switch at every check, so that one contract shows what each of them prevents.
 
 `assert X, "WHY"` becomes `assert (X) or self.off == N, "WHY"`: what X does still happens, its verdict no longer counts.
 Statements that are a defence by themselves are only run while their switch is on. Nothing else changes.
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 from monitor.testing.contracts import ROOT
 
 GUARD = ROOT / "monitor" / "contracts" / "guard.vy"
+LIQUIDATOR = ROOT / "monitor" / "contracts" / "liquidator.vy"
 # a defence that is no assert: its name, and the one line that is it
 STATEMENTS = {
     "spend the id": "self.used[owner][action_id] = True",
     "book the day": "self.spent[owner][today] = total",
     "take back the router's allowance": "self._disallow(job.collateral, job.router)",
     "take back the pool's allowance": "self._disallow(collateral, POOL)",
+    "take back the debt's allowance": "self._disallow(asset, POOL)",
     "give back": "self._give_back(job.collateral, job.owner, pulled - sold)",
 }
 LIMIT, LIMIT_LINE = (
@@ -36,12 +39,12 @@ def switch_off(number: uint256):
 """
 
 
-def switched() -> tuple[str, tuple[str, ...]]:
+def switched(source: Path = GUARD) -> tuple[str, tuple[str, ...]]:
     """The source with switches, and their names; number 1 is the first. A reason used twice is `WHY`, `WHY 2`."""
     names: list[str] = []
     seen: Counter[str] = Counter()
     lines = []
-    for line in GUARD.read_text().splitlines():
+    for line in source.read_text().splitlines():
         indent, code = line[: len(line) - len(line.lstrip())], line.strip()
         if found := re.fullmatch(r'assert (.+), "([A-Z_]+)"', code):
             condition, why = found.groups()
@@ -61,5 +64,5 @@ def switched() -> tuple[str, tuple[str, ...]]:
 
 
 def unlocked() -> str:
-    """The source without its lock."""
+    """The guard without its lock."""
     return GUARD.read_text().replace(LOCK, "")
