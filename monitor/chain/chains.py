@@ -6,8 +6,21 @@ Nothing here decides health. An unknown chain works all the same, under the name
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from monitor.core.errors import ConfigError
+
+
+class DataFee(StrEnum):
+    """How a rollup charges for what it writes to its L1, beside gas; NONE also where gas or its price holds it."""
+
+    NONE = "none"
+    OP_STACK = "op-stack"
+    """a fee on top, told by the GasPriceOracle predeploy"""
+    SCROLL = "scroll"
+    """the same, at another address and without an upper bound"""
+    ARBITRUM = "arbitrum"
+    """more gas, told by the NodeInterface"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +37,29 @@ class ChainInfo:
     block_time_s: float | None = None
     explorer: str = ""
     checks_headers: bool | None = None
+    data_fee: DataFee = DataFee.NONE
 
 
 _KNOWN = (
     ChainInfo(1, "ethereum", "ETH", 12, "https://etherscan.io", True),
-    ChainInfo(10, "optimism", "ETH", 2, "https://optimistic.etherscan.io", True),
+    ChainInfo(10, "optimism", "ETH", 2, "https://optimistic.etherscan.io", True, DataFee.OP_STACK),
     ChainInfo(56, "bnb", "BNB", 0.75, "https://bscscan.com", None),
     ChainInfo(100, "gnosis", "xDAI", 5, "https://gnosisscan.io", None),
-    ChainInfo(130, "unichain", "ETH", 1, "https://uniscan.xyz", None),
+    ChainInfo(130, "unichain", "ETH", 1, "https://uniscan.xyz", None, DataFee.OP_STACK),
     ChainInfo(137, "polygon", "POL", 2, "https://polygonscan.com", None),
     ChainInfo(146, "sonic", "S", 0.5, "https://sonicscan.org", None),
     ChainInfo(324, "zksync", "ETH", 1, "https://era.zksync.network", False),
     ChainInfo(1088, "metis", "METIS", 4, "https://explorer.metis.io", None),
     ChainInfo(5000, "mantle", "MNT", 2, "https://mantlescan.xyz", None),
-    ChainInfo(8453, "base", "ETH", 2, "https://basescan.org", True),
+    ChainInfo(8453, "base", "ETH", 2, "https://basescan.org", True, DataFee.OP_STACK),
     ChainInfo(31337, "local", "ETH", None, "", True),
-    ChainInfo(42161, "arbitrum", "ETH", 0.25, "https://arbiscan.io", None),
-    ChainInfo(42220, "celo", "CELO", 1, "https://celoscan.io", False),
+    ChainInfo(42161, "arbitrum", "ETH", 0.25, "https://arbiscan.io", None, DataFee.ARBITRUM),
+    ChainInfo(42220, "celo", "CELO", 1, "https://celoscan.io", False, DataFee.OP_STACK),
     ChainInfo(43114, "avalanche", "AVAX", 2, "https://snowtrace.io", False),
-    ChainInfo(57073, "ink", "ETH", 1, "https://explorer.inkonchain.com", None),
+    ChainInfo(57073, "ink", "ETH", 1, "https://explorer.inkonchain.com", None, DataFee.OP_STACK),
     ChainInfo(59144, "linea", "ETH", 2, "https://lineascan.build", None),
-    ChainInfo(81457, "blast", "ETH", 2, "https://blastscan.io", None),
-    ChainInfo(534352, "scroll", "ETH", 3, "https://scrollscan.com", None),
+    ChainInfo(81457, "blast", "ETH", 2, "https://blastscan.io", None, DataFee.OP_STACK),
+    ChainInfo(534352, "scroll", "ETH", 3, "https://scrollscan.com", None, DataFee.SCROLL),
     ChainInfo(11155111, "sepolia", "ETH", 12, "https://sepolia.etherscan.io", True),
 )
 _ALIASES = {"mainnet": 1, "eth": 1, "op": 10, "bsc": 56, "matic": 137, "arb": 42161, "avax": 43114, "anvil": 31337}

@@ -170,6 +170,8 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
         "gas": str(plan.limits.gas),
         "max_fee_per_gas_wei": str(plan.limits.max_fee_per_gas_wei),
         "max_cost_wei": str(plan.limits.max_cost_wei),
+        "l1_data_fee_wei": str(plan.limits.l1_data_fee_wei),
+        "loss_avoided_wei": str(plan.loss_avoided_wei),
         "valid_until_s": str(plan.limits.valid_until_s),
     }
 

@@ -116,12 +116,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one plan may cost at most: gas units, wei per gas, wei in all, and until which chain time it may land."""
+    """What one plan may cost at most: gas units, wei per gas, wei in all, and until which chain time it may land.
+
+    `l1_data_fee_wei`: what of the cost is no gas.
+    """
 
     gas: int
     max_fee_per_gas_wei: int
     max_cost_wei: int
     valid_until_s: int
+    l1_data_fee_wei: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,8 @@ class Plan:
     limits: Limits
     refused: tuple[str, ...] = ()
     """Better steps that were impossible, each with its reason."""
+    loss_avoided_wei: int = 0
+    """What the owner would lose to liquidators otherwise; 0 where it is not known."""
 
 
 class ActionState(StrEnum):

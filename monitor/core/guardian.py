@@ -41,20 +41,19 @@ class LiquidateConfig(LimitsConfig):
 
     Its limits are values in the market's unit (USD) and count apart from those of rescues. `haircut_bps` is what
     selling the collateral costs, `min_profit` what one liquidation must bring, in the market's unit. `assets`: symbols
-    or addresses of debts that may be paid; none is all. `native`: the symbol or address of the chain's wrapped coin,
-    whose price gas is reckoned at; else W and the coin's symbol.
+    or addresses of debts that may be paid; none is all.
     """
 
     haircut_bps: Annotated[int, Field(ge=0, le=9_999)] = 100
     min_profit: Exact = Fraction(0)
     assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    native: str = ""
 
 
 class GuardianConfig(Table):
     """The purse. `signer` is the socket of `levmon signer`, `journal` a file or a database URL, paths beside the file.
 
     `armed` lets `levmon protect --broadcast` act unattended. `gas_per_day` and `min_reserve` are in the chain's coin.
+    `native`: the symbol or address of the coin's wrapped token, at whose price gas is weighed; else W and its symbol.
     """
 
     address: ChecksumAddress
@@ -69,6 +68,7 @@ class GuardianConfig(Table):
     gas_per_day: Exact = Fraction(1, 20)
     min_reserve: Exact = Fraction(0)
     max_fee_gwei: Exact = Fraction(200)
+    native: str = ""
     deadline_s: Annotated[int, Field(ge=10, le=86_400)] = 300
 
     @field_validator("signer", "signer_config", "journal", "kill_file")

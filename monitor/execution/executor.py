@@ -383,7 +383,7 @@ class Executor:
         offer = await self._first_offer(action, view)
         if isinstance(offer, pricing.Capped):
             return self._told(action, f"fee cap reached: {offer.why}", view, Severity.CRITICAL)
-        charge = Charge(draft.amount, draft.gas * offer.max_fee_wei)
+        charge = Charge(draft.amount, draft.gas * offer.max_fee_wei + draft.l1_data_fee_wei)
         judge = self._judge(action, charge, account)
         single = self._defences.one_in_flight
         armed = self._journal.arm(action, nonce, charge, judge, view.head.timestamp, single=single)
@@ -502,7 +502,7 @@ class Executor:
     async def _reserve_and_sign(self, action: Action, attempt: Attempt, view: _View) -> _Done:
         """Pay for the dearest attempt that could be included, then ask the signer."""
         worst = max([attempt.worst_cost_wei, *(earlier.worst_cost_wei for earlier in action.attempts)])
-        charge = Charge(action.draft.amount, worst)
+        charge = Charge(action.draft.amount, worst + action.draft.l1_data_fee_wei)
         judge = self._judge(action, charge, view.accounts[action.draft.signer])
         if action.attempts and charge.gas_wei <= self._journal.charge(action.id).gas_wei:
             judge = _no_objection  # it costs no more than what was allowed already

@@ -78,13 +78,18 @@ def ceiling(draft: Draft, policy: FeePolicy, defences: Defences = ALL) -> Capped
     rules = [
         (policy.max_fee_per_gas_wei, "the key's cap"),
         (draft.max_fee_per_gas_wei, "the plan's cap"),
-        (draft.max_cost_wei // draft.gas, "the plan's cost"),
+        (_per_gas(draft.max_cost_wei, draft), "the plan's cost"),
     ]
     if draft.loss_avoided_wei:
         share = mul_div_down(draft.loss_avoided_wei, policy.loss_share_bps, BPS)
-        rules.append((share // draft.gas, "the share of the loss avoided"))
+        rules.append((_per_gas(share, draft), "the share of the loss avoided"))
     limit, why = min(rules)
     return Capped(0, limit, why)
+
+
+def _per_gas(cost_wei: int, draft: Draft) -> int:
+    """What is left for gas once the L1 data fee is paid."""
+    return max(cost_wei - draft.l1_data_fee_wei, 0) // draft.gas
 
 
 def cancel_ceiling(draft: Draft, before: Iterable[Attempt], policy: FeePolicy, defences: Defences = ALL) -> Capped:

@@ -138,7 +138,8 @@ class Draft:
 
     `amount` of `asset` counts against the limits; what liquidations pay has `liquidate:` before the asset's address.
     `health_wad` is health at the decision, by which fees are urgent.
-    `loss_avoided_wei` is what doing nothing would cost, in wei; 0 where nobody knows. `decision` is JSON text: inputs,
+    `loss_avoided_wei` is what doing nothing would cost, in wei; 0 where nobody knows. `l1_data_fee_wei` is the part
+    of the cost that is no gas. `decision` is JSON text: inputs,
     prices, alternatives, sentence.
     """
 
@@ -154,6 +155,7 @@ class Draft:
     valid_until_s: int
     health_wad: int = 0
     loss_avoided_wei: int = 0
+    l1_data_fee_wei: int = 0
     decision: str = "{}"
     retry_of: str | None = None
 

@@ -280,6 +280,8 @@ def draft_of(
         max_cost_wei=plan.limits.max_cost_wei,
         valid_until_s=plan.limits.valid_until_s,
         health_wad=health_wad(plan.before),
+        loss_avoided_wei=plan.loss_avoided_wei,
+        l1_data_fee_wei=plan.limits.l1_data_fee_wei,
         decision=json.dumps(decision, sort_keys=True),
     )
 

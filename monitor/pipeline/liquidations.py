@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.chain import abi
-from monitor.chain.chains import chain_info
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.port import Chain
-from monitor.core.actions import Step
 from monitor.core.errors import ChainError, DecodeError, LevmonError, ProtocolError
 from monitor.core.liquidations import BUDGET, Liquidation
 from monitor.core.registry import protocol as protocol_named
@@ -60,15 +58,6 @@ class Chances:
     """whose price gas is reckoned at"""
 
 
-def native_price(steps: Sequence[Step], chain_id: int, wanted: str = "") -> tuple[str, int | None]:
-    """The wrapped coin's symbol and its price in the market's unit; None where the market does not list it."""
-    symbol = wanted or f"W{chain_info(chain_id).symbol}"
-    for step in steps:
-        if symbol.lower() in (step.symbol.lower(), step.asset.lower()) and step.price > 0:
-            return step.symbol, step.price
-    return symbol, None
-
-
 def fee_cap_wei(guardian: Guardian, block: BlockRef, tip_wei: int) -> int:
     """What the plan may offer per gas: so much less than the guardian's cap that profits can be told apart."""
     if block.base_fee is None:
@@ -83,7 +72,6 @@ def chances(
     wishes: Wishes,
     *,
     fee_cap: int,
-    l1_data_fee_wei: int = 0,
     left: Mapping[str, int] | None = None,
     clock: Clock = SYSTEM,
 ) -> Chances:
@@ -93,6 +81,8 @@ def chances(
         return Chances(Bids(note=f"its health is unknown: {report.cause}"))
     if isinstance(purse, LevmonError):
         return Chances(Bids(note=f"the purse could not be read: {purse.message}"))
+    if seen.l1_fee is None:
+        return Chances(Bids(note="what this rollup charges for its L1 could not be read, and with it no profit"))
     protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
     facts, position = state.known.facts, report.position
     block, unit = position.block, report.health.unit
@@ -104,11 +94,8 @@ def chances(
     if not pairs:
         return Chances(Bids(note=f"levmon knows no liquidation of this position of {protocol.title}"))
     limits = guardian.liquidation_limits([pair.debt for pair in pairs], unit.decimals)
-    symbol, price = native_price(
-        protocol.rescue_steps(facts, position, purse, block.timestamp + 1),
-        block.chain_id,
-        guardian.config.liquidate.native if guardian.config.liquidate else "",
-    )
+    steps = protocol.rescue_steps(facts, position, purse, block.timestamp + 1)
+    symbol, price = plans.native_price(steps, block.chain_id, guardian.config.native)
     config = guardian.config.liquidate
     least = wishes.min_profit
     if least is None:
@@ -116,7 +103,8 @@ def chances(
     terms = KeeperTerms(
         max_fee_per_gas_wei=fee_cap,
         most=_most(limits, left or {}),
-        l1_data_fee_wei=l1_data_fee_wei,
+        l1_data_fee_wei=seen.l1_fee.wei,
+        l1_gas=seen.l1_fee.gas,
         native_price=price,
         haircut_bps=config.haircut_bps if config else 0,
         min_profit=-(-least * 10**unit.decimals // 10**18),
@@ -179,6 +167,7 @@ def liquidation_draft(bid: Bid, terms: KeeperTerms, guardian: Guardian, health_w
             "min_profit": str(terms.min_profit),
             "native_price": None if terms.native_price is None else str(terms.native_price),
             "l1_data_fee_wei": str(terms.l1_data_fee_wei),
+            "l1_gas": terms.l1_gas,
         },
     }
     return Draft(
@@ -193,6 +182,7 @@ def liquidation_draft(bid: Bid, terms: KeeperTerms, guardian: Guardian, health_w
         max_cost_wei=bid.limits.max_cost_wei,
         valid_until_s=bid.limits.valid_until_s,
         health_wad=health_wad,
+        l1_data_fee_wei=bid.limits.l1_data_fee_wei,
         decision=json.dumps(decision, sort_keys=True),
     )
 
@@ -221,6 +211,7 @@ async def no_longer_worth(chain: Chain, memory: Memory, draft: Draft, ref: Marke
         max_fee_per_gas_wei=draft.max_fee_per_gas_wei,
         most={},
         l1_data_fee_wei=int(told["l1_data_fee_wei"]),
+        l1_gas=told["l1_gas"],
         native_price=None if told["native_price"] is None else int(told["native_price"]),
         haircut_bps=told["haircut_bps"],
         min_profit=int(told["min_profit"]),

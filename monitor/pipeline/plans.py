@@ -6,11 +6,12 @@ asked once they are there. Nothing is asked twice. Nothing here decides when to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from monitor.chain.chains import chain_info
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.port import BlockAt, Chain, run
 from monitor.core.actions import Plan, Step
@@ -18,6 +19,7 @@ from monitor.core.errors import LevmonError
 from monitor.core.plan import gather, once
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan
+from monitor.execution.l1_fee import L1Fee, read_l1_fee, size_of
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline import market
 from monitor.pipeline.guardians import Guardian, Protection
@@ -35,6 +37,8 @@ class Outlook:
 
     snapshot: Snapshot
     purses: Mapping[MarketRef, Any | LevmonError] = field(default_factory=dict)
+    l1_fee: L1Fee | None = None
+    """What a rollup charges beside gas; None where that could not be read."""
 
 
 async def outlook(
@@ -49,6 +53,7 @@ async def outlook(
 ) -> Outlook:
     """Read and judge as `snapshot` does, and the purse with it. Never raises a ChainError."""
     purses: dict[MarketRef, Any | LevmonError] = {}
+    fees: dict[str, L1Fee | None] = {}
 
     async def read(
         chain: Chain, owners: Mapping[MarketRef, Sequence[str]], memory: Memory, block: BlockRef
@@ -59,7 +64,9 @@ async def outlook(
             for ref, asked in owners.items()
         ]
         states: dict[MarketRef, MarketState] = {}
-        for ref, found in zip(owners, await run(chain, gather(plans), block), strict=True):
+        *answers, fee = await run(chain, gather([*plans, _l1_fee(block, protocols.values())]), block)
+        fees[block.hash] = fee if isinstance(fee, L1Fee) else None
+        for ref, found in zip(owners, answers, strict=True):
             if isinstance(found, LevmonError):
                 raise found
             states[ref], purses[ref] = found
@@ -67,7 +74,14 @@ async def outlook(
                 memory.remember(ref, protocols[ref], states[ref].known)  # type: ignore[arg-type]  # it is not None
         return states
 
-    return Outlook(await snapshot(chain, subjects, memory, at, depth, first=first, read=read), purses)
+    taken = await snapshot(chain, subjects, memory, at, depth, first=first, read=read)
+    return Outlook(taken, purses, fees.get(taken.block.hash) if taken.block else None)
+
+
+def _l1_fee(block: BlockRef, protocols: Iterable[Protocol[Any, Any]]) -> ReadPlan[Any]:
+    """For the longest call that any of these protocols can make."""
+    words = max((len(template.args) for protocol in protocols for template in protocol.templates), default=0)
+    return read_l1_fee(chain_info(block.chain_id).data_fee, size_of(words))
 
 
 def _read(
@@ -160,8 +174,12 @@ def plan_for(
     most |= {asset: limits.per_action for asset, limits in choice.limits.items()}
     for asset, rest in (left or {}).items():
         most[asset] = min(most.get(asset, 0), rest)
+    fee = seen.l1_fee or L1Fee()
     terms = Terms(
         max_fee_per_gas_wei=guardian.max_fee_wei,
+        l1_data_fee_wei=fee.wei,
+        l1_gas=fee.gas,
+        native_price=native_price(choice.steps, report.position.block.chain_id, guardian.config.native)[1],
         margin_s=margin_s,
         kinds=protection.kinds(report.subject.ref.protocol),
         most=most,
@@ -169,7 +187,19 @@ def plan_for(
     )
     protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
     purse = seen.purses.get(report.subject.ref)
-    return propose(protocol, state.known.facts, report.position, purse, target, terms, state.context)
+    found = propose(protocol, state.known.facts, report.position, purse, target, terms, state.context)
+    if seen.l1_fee is None and not found.note:
+        return replace(found, note="what this rollup charges for its L1 could not be read: costs are without it")
+    return found
+
+
+def native_price(steps: Sequence[Step], chain_id: int, wanted: str = "") -> tuple[str, int | None]:
+    """The wrapped coin's symbol and its price in the market's unit; None where the market does not list it."""
+    symbol = wanted or f"W{chain_info(chain_id).symbol}"
+    for step in steps:
+        if symbol.lower() in (step.symbol.lower(), step.asset.lower()) and step.price > 0:
+            return step.symbol, step.price
+    return symbol, None
 
 
 def best(proposal: Proposal) -> Plan | None:

@@ -29,6 +29,7 @@ DUST = "MustNotLeaveDust"
 class KeeperTerms:
     """What a liquidation must bring, and what it may use.
 
+    `l1_gas` comes on top of the call's own gas, where a rollup charges its L1 fee so.
     `native_price` is that of 10**18 wei in the health's unit; None: not known. `min_profit` is in the health's unit.
     `most` holds what one plan may pay at most, by debt asset: one that is not there is not used. `debts` and
     `collaterals`, if any are named, are the only ones.
@@ -37,6 +38,7 @@ class KeeperTerms:
     max_fee_per_gas_wei: int
     most: Mapping[Address, int]
     l1_data_fee_wei: int = 0
+    l1_gas: int = 0
     native_price: int | None = None
     haircut_bps: int = 0
     min_profit: int = 0
@@ -161,7 +163,7 @@ def profit_of(pair: Liquidation, terms: KeeperTerms) -> Profit:
     collateral, debt = pair.collateral, pair.debt
     value = pair.received * collateral.price * (BPS - terms.haircut_bps) * 10**debt.decimals
     worth = value // (debt.price * BPS * 10**collateral.decimals)
-    gas_wei = pair.gas * terms.max_fee_per_gas_wei
+    gas_wei = (pair.gas + terms.l1_gas) * terms.max_fee_per_gas_wei
     return Profit(worth, pair.paid, _in_debt(gas_wei, debt, terms), _in_debt(terms.l1_data_fee_wei, debt, terms))
 
 
@@ -262,7 +264,8 @@ class _Bench:
 
     def _bid(self, first: Liquidation, last: Liquidation, profit: Profit) -> Bid:
         terms = self.terms
-        cost_wei = last.gas * terms.max_fee_per_gas_wei + terms.l1_data_fee_wei
+        gas = max(first.gas, last.gas) + terms.l1_gas
+        cost_wei = gas * terms.max_fee_per_gas_wei + terms.l1_data_fee_wei
         gain_wei = 0
         if terms.native_price:
             gain = max(profit.worth - profit.paid, 0)
@@ -275,7 +278,7 @@ class _Bench:
             profit=profit,
             gain_wei=gain_wei,
             why=self._why(last, profit, cost_wei),
-            limits=Limits(max(first.gas, last.gas), terms.max_fee_per_gas_wei, cost_wei, self.window_s[-1]),
+            limits=Limits(gas, terms.max_fee_per_gas_wei, cost_wei, self.window_s[-1], terms.l1_data_fee_wei),
             before=self.before,
         )
 

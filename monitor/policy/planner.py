@@ -14,7 +14,7 @@ from typing import Any
 
 from monitor.core.actions import Intent, Limits, Plan, Step
 from monitor.core.types import Address, Health, Known, NoDebt, Position, Unknown
-from monitor.core.units import WAD, format_ratio, format_units, mul_div_up
+from monitor.core.units import WAD, format_ratio, format_units, mul_div_down, mul_div_up
 from monitor.health.amounts import Found, smallest_amount
 from monitor.protocols.base import Protocol, reaches
 
@@ -23,6 +23,7 @@ from monitor.protocols.base import Protocol, reaches
 class Terms:
     """What a plan may cost, when it may land, and what the purse keeps.
 
+    `l1_gas` comes on top of every step's own gas, where a rollup charges its L1 fee so.
     A plan may land from the second after the position's block until `margin_s` later, and suffices at both ends.
     `native_price` is that of 10**18 wei in the health's unit; without it plans are ranked by what they move alone.
     `least_value`, in the health's unit, is the smallest step worth a transaction. `keep` holds amounts by asset that
@@ -32,6 +33,7 @@ class Terms:
 
     max_fee_per_gas_wei: int
     l1_data_fee_wei: int = 0
+    l1_gas: int = 0
     max_cost_wei: int | None = None
     native_price: int | None = None
     margin_s: int = 60
@@ -187,7 +189,13 @@ class _Bench:
         return min(floor, step.most) if step.limited_by == "the debt" else floor
 
     def cost_wei(self, step: Step) -> int:
-        return step.gas * self.terms.max_fee_per_gas_wei + self.terms.l1_data_fee_wei
+        return (step.gas + self.terms.l1_gas) * self.terms.max_fee_per_gas_wei + self.terms.l1_data_fee_wei
+
+    def loss_avoided_wei(self, position: Position) -> int:
+        """All that liquidators would take, in wei; 0 without a price for the chain's coin."""
+        if not self.terms.native_price:
+            return 0
+        return mul_div_down(self.protocol.liquidation_loss(position), WAD, self.terms.native_price)
 
     def price_of(self, step: Step, amount: int) -> int:
         """What it takes in all, in the health's unit times 10**36, for comparing only."""
@@ -213,7 +221,14 @@ class _Bench:
             before=self.before,
             expected=found.health,
             why=self._why(step, found),
-            limits=Limits(step.gas, self.terms.max_fee_per_gas_wei, cost, self.window_s[-1]),
+            limits=Limits(
+                step.gas + self.terms.l1_gas,
+                self.terms.max_fee_per_gas_wei,
+                cost,
+                self.window_s[-1],
+                self.terms.l1_data_fee_wei,
+            ),
+            loss_avoided_wei=self.loss_avoided_wei(step.position),
         )
 
     def _why(self, step: Step, found: Found) -> str:

@@ -17,7 +17,7 @@ from monitor.core.liquidations import BUDGET
 from monitor.core.types import MarketRef
 from monitor.execution.port import RawLog, Receipt
 from monitor.journal.rows import Draft
-from monitor.pipeline import liquidations, plans
+from monitor.pipeline import plans
 from monitor.pipeline.acting import Recheck, health_wad, is_rescue
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import (
@@ -26,7 +26,6 @@ from monitor.pipeline.liquidations import (
     chances,
     fee_cap_wei,
     liquidation_draft,
-    native_price,
     outcome,
 )
 from monitor.pipeline.memory import ShortMemory
@@ -163,6 +162,6 @@ async def test_the_cap_on_gas_follows_the_base_fee(desk: Desk) -> None:
 
 
 def test_a_coin_that_the_market_does_not_list_has_no_price() -> None:
-    assert native_price((), 1) == ("WETH", None)
-    assert native_price((), 137) == ("WPOL", None)
-    assert liquidations.native_price((), 1, "STETH") == ("STETH", None)
+    assert plans.native_price((), 1) == ("WETH", None)
+    assert plans.native_price((), 137) == ("WPOL", None)
+    assert plans.native_price((), 1, "STETH") == ("STETH", None)

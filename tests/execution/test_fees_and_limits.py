@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.core.actions import ActionState
 from monitor.core.types import BlockRef
 from monitor.execution.fees import (
     POLICY,
@@ -22,7 +24,7 @@ from monitor.execution.fees import (
 )
 from monitor.execution.limits import AssetLimits, SpendLimits, reasons
 from monitor.journal.rows import Attempt, AttemptKind, Charge, Stage, Totals
-from tests.execution.world import ASSET, GWEI, draft
+from tests.execution.world import ASSET, GWEI, World, draft, rich_limits
 
 HEAD = BlockRef(31337, 1, "0x01", "0x00", 1_700_000_000, GWEI)
 WEI = st.integers(0, 10**13)
@@ -127,3 +129,29 @@ def test_a_charge_is_refused_exactly_when_some_limit_is_passed(
 def test_an_asset_without_limits_is_refused() -> None:
     plan = draft(HEAD)
     assert reasons(SpendLimits(), plan, Charge(1, 1), 10**20, Totals()) == [f"no limits are set for asset {ASSET}"]
+
+
+def test_what_a_rollup_charges_for_its_l1_leaves_less_for_gas() -> None:
+    plain = draft(HEAD, max_cost_wei=10**15, l1_data_fee_wei=4 * 10**14)
+    assert ceiling(plain, POLICY) == Capped(0, 6 * 10**9, "the plan's cost")
+    loss = replace(plain, loss_avoided_wei=10**15)
+    assert ceiling(loss, POLICY) == Capped(0, 10**9, "the share of the loss avoided")
+    assert ceiling(replace(loss, l1_data_fee_wei=10**15), POLICY).ceiling_wei == 0
+
+
+def test_it_is_reserved_with_the_gas(tmp_path: Path) -> None:
+    """So that a key which could pay for the gas alone, or a day that has room for no more, is not armed."""
+    fee = 10**15
+    world = World(tmp_path)
+    world.plan(l1_data_fee_wei=fee)
+    world.look()
+    [attempt] = world.journal.action("a").attempts
+    assert world.journal.charge("a").gas_wei == attempt.worst_cost_wei + fee
+    world.close()
+    (tmp_path / "tight").mkdir()
+    tight = World(tmp_path / "tight", limits=rich_limits(gas_wei_per_day=attempt.worst_cost_wei + fee - 1))
+    tight.plan(l1_data_fee_wei=fee)
+    tight.look()
+    assert tight.state() is ActionState.PLANNED
+    assert any("gas per day in wei" in alert for alert in tight.alerts())
+    tight.close()
