@@ -46,6 +46,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     }.items()
     for path in sorted(ROOT.glob(pattern))
 }
+SLOW_TOO = ("search", "effects")
+"""Modules about which slow tests are asked: those that compare a search with all that there is to be found."""
 PRELOAD = (
     *("pytest", "pytest_asyncio.plugin", "pytest_timeout", "hypothesis.strategies", "_hypothesis_pytestplugin"),
     *("pydantic", "eth_abi.abi", "eth_utils.crypto", "eth_hash.auto", "gzip"),
@@ -209,8 +211,8 @@ class Trials:
         self._drain(0)
 
     def _session(self, tests: list[str], work: Any) -> None:
-        code = sys.modules["pytest"].main([*PYTEST, *tests], plugins=[lab.Lab(work)])
-        os._exit(int(code))
+        if code := int(sys.modules["pytest"].main([*PYTEST, *tests], plugins=[lab.Lab(work)])):
+            os._exit(code)
 
     def _learn(self, session: lab.Lab) -> None:
         files = {str(ROOT / path): path for path, its in TARGETS.items() if its == self.tests}
@@ -232,7 +234,8 @@ class Trials:
                 unable.append((path, number))
                 continue
             self._drain(self.jobs - 1)
-            likely = known.tests((f"{path}:{swap.line}" for swap in swaps), self._kills.get(path, {}))
+            functions = [f"{path}:{swap.line}" for swap in swaps]
+            likely = known.tests(functions, self._kills.get(path, {}), Path(path).stem in SLOW_TOO)
             names = [name for name in likely if name in session.items]
 
             def try_it(found: Any = found, names: list[str] = names) -> None:
@@ -250,9 +253,13 @@ class Trials:
             mutants(tree)[number].apply()
         sys.meta_path.insert(0, Replaced(path, tree))
         names = known.tests(None, self._kills.get(path, {}))
-        self._session(
-            [*self.tests], lambda session: session.run([n for n in names if n in session.items], known.seconds)
-        )
+        # the tests that are named after the module first and alone: collecting the others takes longer than running these
+        named = [test for test in self.tests if Path(path).stem in Path(test).stem]
+        for files in (named, [test for test in self.tests if test not in named]):
+            if files:
+                self._session(
+                    files, lambda session: session.run([n for n in names if n in session.items], known.seconds)
+                )
 
     def _start(self, mutant: tuple[str, int], work: Any) -> None:
         self._drain(self.jobs - 1)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 CPU_S = 4
 """What a test may take beyond five times what it took without a mutant."""
 SLOW_S = 1.0
-"""Tests that take longer with every call noted, about half of it without, are not asked."""
+"""Tests that take longer with every call noted, about half of it without, are asked only about some modules."""
 KILLERS = Path(".mutants") / "killers"
 """Where a process writes which test failed in it."""
 Fate = str
@@ -106,16 +106,16 @@ class Baseline(NamedTuple):
     seconds: dict[str, float]
     calls: dict[str, set[str]]
 
-    def tests(self, functions: Iterable[str] | None, kills: Mapping[str, int]) -> list[str]:
+    def tests(self, functions: Iterable[str] | None, kills: Mapping[str, int], slow: bool = False) -> list[str]:
         """Those that call one of the functions (None: all): the likeliest to kill first, then the quickest.
 
-        Slow ones are left out: they too could only turn a survivor into a kill.
+        Without `slow` those are left out: they too could only turn a survivor into a kill.
         """
         wanted = None if functions is None else set(functions)
         found = [
             name
             for name, seconds in self.seconds.items()
-            if seconds < SLOW_S and (wanted is None or self.calls[name] & wanted)
+            if (slow or seconds < SLOW_S) and (wanted is None or self.calls[name] & wanted)
         ]
         return sorted(found, key=lambda name: (-kills.get(name, 0), self.seconds[name], name))
 
