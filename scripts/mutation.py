@@ -253,7 +253,7 @@ class Trials:
             mutants(tree)[number].apply()
         sys.meta_path.insert(0, Replaced(path, tree))
         names = known.tests(None, self._kills.get(path, {}))
-        # the tests that are named after the module first and alone: collecting the others takes longer than running these
+        # those named after the module first and alone: to collect the others takes longer than to run these
         named = [test for test in self.tests if Path(path).stem in Path(test).stem]
         for files in (named, [test for test in self.tests if test not in named]):
             if files:
