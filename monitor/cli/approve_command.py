@@ -44,7 +44,7 @@ def command(
     """Let the market of a position take a bounded amount of one of the purse's tokens.
 
     ASSET is a symbol or an address. The allowance is never unlimited: at most what the limits of [guardian] let the key
-    move in a day. Without --broadcast nothing is signed.
+    move in a day. Without --broadcast nothing is signed. A token that demands it gets an approval of 0 first.
 
     Exits as act does; 0 also when the allowance is large enough already.
     """
@@ -78,8 +78,13 @@ async def _approve(
         text = f"approve {format_units(raw, step.decimals)} {step.symbol} to {intent.args['spender']}"
         about = {"symbol": step.symbol, "decimals": step.decimals, "allowance": str(raw)}
         valid_until_s = block.timestamp + plans.window_s(block, guardian.config.deadline_s)
-        draft = approval_of(intent, guardian, block, about, valid_until_s)
-        passes, simulation = await simulated(found, draft)
+        drafts = [approval_of(intent, guardian, block, about, valid_until_s)]
+        passes, simulation = await simulated(found, drafts[0])
+        if not passes and await _after_zero(found, intent):
+            # as USDT does it: an allowance may only be changed from zero or to zero
+            zero = replace(intent, position_id=_place(step, "zero"), args={**intent.args, "amount": 0})
+            drafts.insert(0, approval_of(zero, guardian, block, {**about, "allowance": "0"}, valid_until_s))
+            passes, simulation = True, "it would succeed after an approval of 0, which this token demands first"
         click.echo(_told(as_json, found, step, intent, f"{text}\nsimulated at block {block.number}: {simulation}"))
         if not passes:
             return REFUSED
@@ -87,7 +92,33 @@ async def _approve(
             if not as_json:
                 click.echo("nothing was signed: --broadcast does it")
             return 0
-        return await send(session, found, draft, until, within_s, as_json)
+        code = 0
+        for draft in drafts:
+            last = draft is drafts[-1]
+            code = await send(session, found, draft, until if last else "mined", within_s, as_json)
+            if code:
+                return code
+        return code
+
+
+async def _after_zero(found: Prospect, intent: Intent) -> bool:
+    """Whether the grant would succeed after one of zero: nothing is taken back that could not be granted again."""
+    from monitor.execution.port import Passed
+    from monitor.pipeline.acting import APPROVE_GAS, ExecutionView, builder
+    from monitor.signer.templates import builtin
+
+    block = found.report.block
+    if block is None or not intent.args["amount"]:
+        return False
+    build = builder(builtin())
+    calls = [build(replace(intent, args={**intent.args, "amount": 0})), build(intent)]
+    view = ExecutionView(found.chain.chain)
+    return isinstance(await view.simulate_in_order(found.guardian.address, calls, APPROVE_GAS, block), Passed)
+
+
+def _place(step: Step, *more: str) -> str:
+    """An id of its own, so that a rescue of the position need not wait until the approval is final."""
+    return "/".join((f"eip155:{step.intent.chain_id}/allowance/{step.asset}", *more, step.intent.owner))
 
 
 def _intent(found: Prospect, asset: str, amount: Fraction | None) -> tuple[Intent | None, Step]:
@@ -108,9 +139,7 @@ def _intent(found: Prospect, asset: str, amount: Fraction | None) -> tuple[Inten
     wanted = most if amount is None else int(amount * 10**step.decimals)
     if not 0 < wanted <= most:
         raise ConfigError("more than the limits let the key move in a day, or nothing", hint="lower --amount")
-    # under an id of its own, so that a rescue of the position need not wait until the approval is final
-    place = f"eip155:{step.intent.chain_id}/allowance/{step.asset}/{step.intent.owner}"
-    return replace(step.remedy, position_id=place, args={**step.remedy.args, "amount": wanted}), step
+    return replace(step.remedy, position_id=_place(step), args={**step.remedy.args, "amount": wanted}), step
 
 
 def _per_key_day(found: Prospect, choice: Options, step: Step) -> int:

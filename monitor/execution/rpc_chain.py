@@ -206,24 +206,33 @@ class RpcExecutionChain:
     # -- simulation ----------------------------------------------------------------------------------------------
 
     async def simulate(self, sender: Address, call: TxCall, gas: int, block: BlockRef, rung: Rung) -> Simulated:
-        fields = {
-            "from": sender,
-            "to": call.to,
-            "data": "0x" + call.data.hex(),
-            "value": hex(call.value_wei),
-            "gas": hex(gas),
-        }
-        rich = {sender: {"balance": hex(PLENTY_WEI)}}
-        pin: Any = {"blockHash": block.hash}
         if rung is Rung.SIMULATE_V1:
-            calls = {"blockStateCalls": [{"calls": [fields], "stateOverrides": rich}], "validation": False}
-            request = Request("eth_simulateV1", (calls, hex(block.number)))
-        else:
-            request = Request("eth_call", (fields, pin, rich) if rung is Rung.OVERRIDE else (fields, pin))
+            return await self.simulate_in_order(sender, [call], gas, block)
+        fields, pin = _call_fields(sender, call, gas), {"blockHash": block.hash}
+        params = (fields, pin, _rich(sender)) if rung is Rung.OVERRIDE else (fields, pin)
+        (reply,) = await self._chain.pool.send([Request("eth_call", params)], need=block.number)
+        return _failed(reply) if isinstance(reply, Failure) else Passed(None)
+
+    async def simulate_in_order(self, sender: Address, calls: Sequence[TxCall], gas: int, block: BlockRef) -> Simulated:
+        """Whether all of these would succeed, one after the other in one block; the answer is that of the last.
+
+        Only nodes with eth_simulateV1 can tell. May raise: ChainError.
+        """
+        fields = [_call_fields(sender, call, gas) for call in calls]
+        asked = {"blockStateCalls": [{"calls": fields, "stateOverrides": _rich(sender)}], "validation": False}
+        request = Request("eth_simulateV1", (asked, hex(block.number)))
         (reply,) = await self._chain.pool.send([request], need=block.number)
-        if isinstance(reply, Failure):
-            return _failed(reply)
-        return _simulated(reply.value) if rung is Rung.SIMULATE_V1 else Passed(None)
+        return _failed(reply) if isinstance(reply, Failure) else _simulated(reply.value, len(calls))
+
+
+def _call_fields(sender: Address, call: TxCall, gas: int) -> dict[str, str]:
+    data, value = "0x" + call.data.hex(), hex(call.value_wei)
+    return {"from": sender, "to": call.to, "data": data, "value": value, "gas": hex(gas)}
+
+
+def _rich(sender: Address) -> dict[str, dict[str, str]]:
+    """A sender's balance is not what a simulation is to find out."""
+    return {sender: {"balance": hex(PLENTY_WEI)}}
 
 
 def never_lower(known: BlockRef | None, found: BlockRef) -> BlockRef:
@@ -285,12 +294,15 @@ def _failed(reply: Failure) -> Simulated:
     return NotSimulated(reply.message[:160], unsupported)
 
 
-def _simulated(value: Any) -> Simulated:
-    """eth_simulateV1's answer. May raise: BadAnswer."""
+def _simulated(value: Any, count: int) -> Simulated:
+    """eth_simulateV1's answer to so many calls: the first that reverts, else the last. May raise: BadAnswer."""
     try:
-        (call,) = value[0]["calls"]
-        if parse_quantity(call["status"], "status") == 1:
-            return Passed(parse_quantity(call["gasUsed"], "gasUsed"))
-        return WouldRevert(str((call.get("error") or {}).get("message", "no reason"))[:160])
+        calls = value[0]["calls"]
+        if len(calls) != count:
+            raise BadAnswer(f"eth_simulateV1 answered {len(calls)} calls of {count}")
+        for call in calls:
+            if parse_quantity(call["status"], "status") != 1:
+                return WouldRevert(str((call.get("error") or {}).get("message", "no reason"))[:160])
+        return Passed(parse_quantity(calls[-1]["gasUsed"], "gasUsed"))
     except (TypeError, KeyError, IndexError, ValueError):
-        raise BadAnswer("eth_simulateV1 answered something else than one simulated call") from None
+        raise BadAnswer("eth_simulateV1 answered something else than simulated calls") from None

@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import vyper
 
 from monitor.testing import aave_v3, localnet
-from tests.cli.guarded import Room, config_text, guarded, no_secret
+from tests.cli.guarded import GUARDIAN, Room, config_text, guarded, no_secret
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
+HERE = Path(__file__).parent
 TARGET, BAND = 1.4, 1.4 * 1.005
 
 
@@ -212,3 +214,27 @@ def test_keys_and_history_say_where_things_stand(guard: Guarded) -> None:
     wrong = room.run("keys", "init", "--force", "--account", "ab" * 32, code=2)
     assert "ab" * 32 not in wrong
     assert json.loads(room.run("resume", "--json"))["killed"] is False
+
+
+def stubborn(room: Room) -> None:
+    """The debt's token gets USDT's rule about allowances."""
+    asset = room.market.reserves[room.debt].asset
+    code = vyper.compile_code((HERE / "Stubborn.vy").read_text(), output_formats=["bytecode_runtime"])
+    room.chain.rpc("anvil_setCode", "0x" + "00" * 16 + "c0de0001", room.chain.rpc("eth_getCode", asset, "latest"))
+    room.chain.rpc("anvil_setCode", asset, code["bytecode_runtime"])
+
+
+def test_an_allowance_that_must_be_zero_first(guard: Guarded) -> None:
+    room = guard("core")
+    room.signer()
+    room.run("approve", room.position, room.debt, "--amount", "5", "--broadcast", "--until", "mined")
+    room.chain.mine(2)
+    stubborn(room)
+    told = room.run("approve", room.position, room.debt, "--amount", "900_000")
+    assert "an approval of 0, which this token demands first" in told
+    assert room.nonce == 1
+    room.run("approve", room.position, room.debt, "--amount", "900_000", "--broadcast", "--until", "mined")
+    assert room.nonce == 3
+    asset = room.market.reserves[room.debt].asset
+    allowed = room.chain.call(asset, "allowance(address,address)", "(uint256)", GUARDIAN, room.market.pool)
+    assert allowed == (900_000 * 10**6,)
