@@ -1,15 +1,17 @@
 """`levmon protect`: the daemon. Watches, decides, and with --broadcast and an armed guardian rescues.
 
 One task per chain looks at its heads; a tick in between carries open actions on and looks at the kill switch. SIGTERM
-drains: nothing new is armed, and what was signed is sent, before it ends.
+drains: nothing new is armed, and what was signed is sent, before it ends. SIGHUP reads the rules anew: what they
+tighten holds at once, and an action that runs keeps the version that it began under.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,8 @@ def command(
     Dry without --broadcast: every decision is planned, simulated and shown, and nothing is signed. With it, and with
     armed = true in [guardian], the plan is journaled, signed by `levmon signer`, sent, and followed to finality.
 
-    Starting is recovering: whatever an earlier run left half done is carried on first.
+    Starting is recovering: whatever an earlier run left half done is carried on first. SIGHUP reads the rules of
+    [[protect]] anew; all else needs a restart.
     """
     from monitor.cli.targets import Wanted
 
@@ -154,6 +157,7 @@ async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: 
     from monitor.pipeline.watchdog import Watchdog
 
     async with _until_sigterm() as stop, Watchdog():
+        _at_sighup(lambda: _reread(session, rounds, sink))
         tasks = [
             asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller), stop)) for one in rounds
         ]
@@ -167,6 +171,24 @@ async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _at_sighup(work: Callable[[], None]) -> None:
+    with suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, work)
+
+
+def _reread(session: Session, rounds: list[Round], sink: Events) -> None:
+    """The rules of the file as it is now; one that is wrong changes nothing."""
+    from monitor.cli.protecting import reread
+    from monitor.core.errors import LevmonError
+
+    for one in rounds:
+        try:
+            said = one.guard.adopt(reread(one.chain, session.targets)) or ["the rules were read anew"]
+        except LevmonError as error:
+            said = [f"the rules stay as they were: {error.message}"]
+        sink.note(one.chain, "rules", "; ".join(said))
 
 
 async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, stop: asyncio.Event) -> None:
@@ -302,6 +324,12 @@ class Events:
         for chain, count in chains:
             text = f"{count} position{'' if count == 1 else 's'} protected from {guardian.address}; {mode}"
             self._say(chain, None, "started", text, {"positions": count, "armed": broadcast})
+
+    def note(self, chain: Open, kind: str, text: str) -> None:
+        """Something about the run itself."""
+        from monitor.core.text import clean
+
+        self._say(chain, None, kind, clean(text, 1000), {})
 
     def show(self, chain: Open, tick: Tick) -> None:
         """Health, as `levmon watch` shows it."""

@@ -34,6 +34,18 @@ def protected_subjects(chain: Open, targets: Targets, protections: Sequence[Prot
     return found
 
 
+def reread(chain: Open, targets: Targets) -> dict[str, Protection]:
+    """By position: what the file says now of the positions of this chain. May raise: ConfigError."""
+    from monitor.core import config as configuration
+    from monitor.core.errors import ConfigError
+    from monitor.pipeline.guardians import protections
+
+    if targets.path is None:
+        raise ConfigError("there is no file to read anew")
+    found = protected_subjects(chain, targets, protections(configuration.load(targets.path)))
+    return {subject.id: protection for subject, protection in found.items()}
+
+
 def _owner(selector: str, ref: MarketRef) -> str:
     """The owner, if the selector is the exact id of a position in this market."""
     head = f"{ref}/"

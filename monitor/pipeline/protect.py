@@ -27,7 +27,7 @@ from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.plans import Outlook, best, options, plan_for
 from monitor.policy.planner import Proposal
-from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Watch, observe, settle
+from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report, Subject
 from monitor.signer.templates import builtin
 
@@ -97,6 +97,8 @@ class Guard:
     _health: dict[str, int] = field(default_factory=dict)
     _codes: dict[MarketRef, tuple[object, str]] = field(default_factory=dict)
     """by market: how its rules were confirmed, and the code that they were confirmed with"""
+    _rules: dict[str, Rule] = field(default_factory=dict)
+    """Those that were adopted since the start."""
 
     def __post_init__(self) -> None:
         for position_id, protection in self.protections.items():
@@ -114,6 +116,24 @@ class Guard:
             running = replace(watch, running=decision.get("rule_version", 0), running_aim=Aim.RAISE)
             self.watches[action.position_id] = running
             self.watches[action.position_id] = settled(running, action)
+
+    def adopt(self, protections: Mapping[str, Protection]) -> list[str]:
+        """New versions of the rules: what they tighten holds at once, a running action keeps its own.
+
+        Answers what cannot be changed while running: positions that came or went, and what actions may be taken.
+        """
+        found = []
+        for position_id, old in self.protections.items():
+            new = protections.get(position_id)
+            if new is None:
+                found.append(f"{position_id} is not protected in the new file; it stays so until a restart")
+            elif (new.actions, new.assets) != (old.actions, old.assets):
+                found.append(f"{position_id}: other actions or assets need a restart")
+            if new is not None and new.rule != self._rules.get(position_id, old.rule):
+                self.watches[position_id] = adopt(self.watches[position_id], new.rule)
+                self._rules[position_id] = new.rule
+        found += [f"{one} is protected only after a restart" for one in protections if one not in self.protections]
+        return found
 
     # -- one head ------------------------------------------------------------------------------------------------------
 

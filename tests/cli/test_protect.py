@@ -216,6 +216,26 @@ def test_keys_and_history_say_where_things_stand(guard: Guarded) -> None:
     assert json.loads(room.run("resume", "--json"))["killed"] is False
 
 
+def test_rules_that_are_read_anew(guard: Guarded) -> None:
+    room = guard("core")
+    ready(room)
+    daemon = room.protect("--broadcast")
+    daemon.until("in ")
+    file, health = room.path / "levmon.toml", room.health
+    text = file.read_text()
+    file.write_text(text.replace("trigger = 1.2", "trigger = 2.2"))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.until("the rules stay as they were")  # the target would be below the trigger
+    higher = f"trigger = {health + 0.02:.3f}"
+    file.write_text(text.replace("trigger = 1.2", higher))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.until("the rules were read anew")
+    daemon.until("health was below")
+    daemon.until("mined")
+    assert TARGET <= room.health <= BAND
+    assert daemon.end(signal.SIGTERM) in (0, 1)
+
+
 def stubborn(room: Room) -> None:
     """The debt's token gets USDT's rule about allowances."""
     asset = room.market.reserves[room.debt].asset

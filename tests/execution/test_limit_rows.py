@@ -13,6 +13,8 @@ from monitor.core.types import BlockRef
 from monitor.execution.limits import AssetLimits
 from monitor.execution.port import Passed, Rung
 from monitor.journal.rows import Hold
+from monitor.pipeline.guardians import Protection
+from monitor.pipeline.protect import Guard
 from monitor.policy.rules import Rule, Watch, adopt
 from monitor.testing.model_chain import ModelChain
 from tests.execution.ports import OddPort
@@ -240,3 +242,29 @@ def test_new_version_of_a_rule() -> None:
     raised = adopt(running, tighter)
     assert (raised.running, raised.rule.trigger) == (1, tighter.trigger)
     assert adopt(Watch("p", RULE), looser).rule == looser
+
+
+class Purse:
+    """A guardian that is only named."""
+
+
+@row(
+    "S7",
+    "the daemon's rules are read anew while it runs: per position, and what needs a restart is said",
+    "monitor.pipeline.protect:adopt",
+    careless=lambda watch, _: watch,
+)
+def test_daemon_adopts_rules() -> None:
+    plain = Protection(RULE, ("repay",), ())
+    guard = Guard(Purse(), {"p": plain, "q": plain}, Purse(), None)  # type: ignore[arg-type]
+    tighter = replace(RULE, version=2, trigger=Fraction(13, 10), target=Fraction(15, 10))
+    guard.watches["q"] = replace(guard.watches["q"], running=1)
+    said = guard.adopt({"p": replace(plain, rule=tighter), "q": replace(plain, rule=tighter), "new": plain})
+    assert guard.watches["p"].rule == tighter
+    assert (guard.watches["q"].running, guard.watches["q"].rule.trigger) == (1, tighter.trigger)
+    assert guard.watches["q"].pending == tighter
+    assert said == ["new is protected only after a restart"]
+    assert guard.adopt({"p": replace(plain, actions=("supply",))}) == [
+        "p: other actions or assets need a restart",
+        "q is not protected in the new file; it stays so until a restart",
+    ]
