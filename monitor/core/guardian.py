@@ -93,7 +93,8 @@ class ProtectConfig(Table):
     """When to act on which positions, and how far. Exactly one of `owner` and `selector`; `market` with an owner.
 
     `selector` is a pattern over position ids, such as `eip155:1/*`. An action starts when health was below `trigger`
-    in so many `observations` in a row, or below `hard_trigger` once. `assets`: symbols or addresses; none is all.
+    in so many `observations` in a row, or below `hard_trigger` once. `assets`: symbols or addresses; none is all. Where
+    a price jumps beyond belief between two blocks, `suspect_oracle` says whether to hold, or to repay all the same.
     """
 
     name: Name | None = None
@@ -106,6 +107,7 @@ class ProtectConfig(Table):
     actions: Annotated[tuple[Literal["repay", "supply"], ...], Field(strict=False, min_length=1)] = ("repay", "supply")
     assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     observations: Annotated[int, Field(ge=1, le=1000)] = 2
+    suspect_oracle: Literal["hold", "repay"] = "hold"
     cooldown_s: Annotated[int, Field(ge=0, le=10_000_000)] = 600
     retry_s: Annotated[int, Field(ge=0, le=10_000_000)] = 60
 

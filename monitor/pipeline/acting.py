@@ -17,9 +17,9 @@ from monitor.chain.chains import chain_info
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
-from monitor.core.errors import ChainError, SignerUnavailable
+from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import Address, BlockRef, Health, Known, Position, Unknown
+from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position, Unknown
 from monitor.core.units import WAD
 from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport
 from monitor.execution.fees import FeePolicy
@@ -37,6 +37,7 @@ from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outco
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  # as before
 from monitor.pipeline.snapshot import read_markets
+from monitor.policy.levels import below
 from monitor.policy.planner import shown
 from monitor.protocols.base import Protocol, reaches
 from monitor.signer.client import SignerClient
@@ -148,7 +149,26 @@ class Recheck:
         if reaches(health, target):
             since = await fetch_happenings(self.chain, self.memory, draft, head)
             return NoLongerNeeded("; ".join(filter(None, [f"health is {shown(health)}", told(since)])))
+        if too_much(protocol, found, draft, decision.get("health_expected"), head.timestamp):
+            return Outdated(f"the position has recovered so far that the plan would overshoot: {ANEW}")
         return None
+
+
+OVERSHOOT = Fraction(21, 20)
+
+
+def too_much(
+    protocol: Protocol[Any, Any], position: Position, draft: Draft, expected: list[str] | None, at_s: int
+) -> bool:
+    """Whether health would now come out far above what was expected when the plan was made. Pure."""
+    try:
+        health = protocol.evaluate(protocol.after(position, draft.intent, at_s), None, at_s)
+    except LevmonError:
+        return False  # an effect that is not known here is left to the simulation
+    if not isinstance(health.verdict, Known) or expected is None:
+        return isinstance(health.verdict, NoDebt) and expected is not None
+    numerator, denominator = map(int, expected)
+    return not below(health.verdict, OVERSHOOT * Fraction(numerator, denominator))
 
 
 class Acting:

@@ -162,6 +162,7 @@ def _protection(config: Config, entry: ProtectConfig, index: int) -> Protection:
         confirm=entry.observations,
         cooldown_s=entry.cooldown_s,
         retry_s=entry.retry_s,
+        trust_jumps=entry.suspect_oracle == "repay",
         levels=config.thresholds(),
     )
     return Protection(rule.checked(), tuple(entry.actions), tuple(entry.assets))

@@ -21,15 +21,18 @@ from monitor.core.types import BlockRef, MarketRef
 from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
-from monitor.journal.rows import IN_FLIGHT, Action, Hold, Refused
+from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.pipeline.acting import ANEW, Acting, ExecutionView, builder, draft_of, health_wad, is_rescue
 from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection
-from monitor.pipeline.plans import Outlook, best, options, plan_for
+from monitor.pipeline.plans import Options, Outlook, best, options, plan_for
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report, Subject
 from monitor.signer.templates import builtin
+
+SUSPECT = "a price jumped beyond belief between two blocks"
+"""How the reason of a hold begins that ends when the price comes back."""
 
 OUTCOMES = {
     ActionState.FINAL_OK: Outcome.DONE,
@@ -76,7 +79,15 @@ class Missing:
     symbols: tuple[str, ...]
 
 
-Event = LevelChange | Decided | Moved | Held | Missing
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A price jumped beyond belief, or ("" ) none is in doubt any more."""
+
+    subject: Subject
+    why: str
+
+
+Event = LevelChange | Decided | Moved | Held | Missing | Suspect
 
 
 @dataclass(slots=True)
@@ -151,7 +162,11 @@ class Guard:
             self.watches[report.id] = watch
             if change is not None:
                 events.append(change)
-            events += self._check_allowances(seen, report)
+            events += self._note_doubts(report, before, watch)
+            choice = options(seen, report, self.guardian, 1)
+            if self.acting is not None:
+                self.acting.allow(choice.limits)  # also for what an earlier run has left open
+            events += self._check_allowances(choice, report)
             if decision is not None:
                 decided = await self._decide(seen, report, decision)
                 if decided.action is None:
@@ -188,14 +203,30 @@ class Guard:
             return settle(watch, Outcome.DECLINED, block.timestamp)
         return rested(replace(before, seen=watch.seen, level=watch.level, streak=watch.streak), block.timestamp)
 
-    def _check_allowances(self, seen: Outlook, report: Report) -> list[Event]:
+    def _note_doubts(self, report: Report, before: Watch, watch: Watch) -> list[Event]:
+        """Prices that came into doubt or out of it. Held in the journal, so that a restart does not forget."""
+        if watch.doubted == before.doubted:
+            return []
+        scope, prices = f"position:{report.id}", report.position.prices if report.position else {}
+        jumps = [f"{report.symbols.get(key, key)} from {watch.prices[key]} to {prices[key]}" for key in watch.doubted]
+        why = f"{SUSPECT}: {', '.join(jumps)}" if jumps else ""
+        if self.acting is not None and report.block is not None and not watch.rule.trust_jumps:
+            journal, at_s = self.acting.journal, report.block.timestamp
+            with suppress(JournalError):  # it is told in any case, and nothing is signed without a journal
+                if why:
+                    journal.hold(Hold(scope, why), at_s)
+                elif any(hold.scope == scope and hold.reason.startswith(SUSPECT) for hold in journal.holds()):
+                    journal.release(scope, at_s)
+        return [Suspect(report.subject, why)]
+
+    def _check_allowances(self, choice: Options, report: Report) -> list[Event]:
         """Steps that only an allowance stands in the way of, where that has changed."""
         protection = self.protections[report.id]
         kinds = protection.kinds(report.subject.ref.protocol)
         wanted = {name.lower() for name in protection.assets}
         steps = [
             step
-            for step in options(seen, report, self.guardian, 1).steps
+            for step in choice.steps
             if step.remedy is not None
             and step.refused
             and step.intent.kind in kinds
@@ -209,6 +240,12 @@ class Guard:
 
     async def _decide(self, seen: Outlook, report: Report, decision: Decision) -> Decided:
         protection = self.protections[report.id]
+        if self.watches[report.id].doubted:
+            # supplying or selling would be reckoned at a price that is in doubt; repaying is right at any
+            if "repay" not in protection.actions:
+                said = f"{SUSPECT}, and repaying is not allowed"
+                return Decided(report.subject, decision, Proposal(), None, said=said)
+            protection = replace(protection, actions=("repay",))
         if decision.target is None:
             return Decided(report.subject, decision, Proposal(), None, said="closing a position is not possible yet")
         if self.draining:
@@ -217,7 +254,6 @@ class Guard:
         rest: dict[str, int] = {}
         try:
             if self.acting is not None:
-                self.acting.allow(choice.limits)
                 rest = self.acting.left(report.id, choice.limits, decision.block.timestamp)
             proposal = plan_for(seen, report, self.guardian, protection, decision.target, left=rest, clock=self.clock)
             plan = best(proposal)

@@ -20,7 +20,7 @@ from monitor.core.types import BlockRef, Known, Level
 from monitor.core.units import format_ratio, format_units
 from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
-from monitor.pipeline.protect import Decided, Event, Held, Missing
+from monitor.pipeline.protect import Decided, Event, Held, Missing, Suspect
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
 from monitor.report import Report, change_pct, nearest
@@ -194,7 +194,10 @@ class Teller:
     # -- what else happens ---------------------------------------------------------------------------------------
 
     def tell(self, events: Sequence[Event], block: BlockRef | None) -> None:
-        """Decisions that became no action, missing allowances, acting that is held; actions tell themselves."""
+        """Decisions that became no action, missing allowances, prices in doubt, acting that is held; actions tell
+
+        themselves.
+        """
         at_s = block.timestamp if block is not None else self._now_s
         self._tell([note for event in events if (note := _note(event)) is not None], at_s)
 
@@ -222,6 +225,10 @@ def _note(event: Event) -> Note | None:
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             words = f"no allowance for {names}: a rescue would be refused; see levmon approve"
             return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
+        case Suspect(subject, why):
+            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
+            severity = Severity.CRITICAL if why else Severity.WARN
+            return Note("hold", subject.id, severity, clean(why, 400) or "its prices are believed again", "", detail)
         case _:
             return None
 

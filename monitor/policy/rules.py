@@ -17,6 +17,9 @@ from monitor.core.thresholds import DEFAULT, Thresholds
 from monitor.core.types import BlockRef, Health, Known, Level
 from monitor.policy.levels import URGENCY, below, decimal, level
 
+JUMP = 4
+"""A price that is so many times what it was a block ago, or that part of it, is rather a mistake than a market."""
+
 
 class Aim(StrEnum):
     """What a decision asks for."""
@@ -57,7 +60,8 @@ class Rule:
     `cooldown_s` is the rest after a success, which the hard trigger cuts short; `retry_s` the rest after a failure or
     a refusal, which nothing cuts short; after `failures` failures in a row the position is held until somebody releases
     it. An action that was declined comes again once health has been at `rearm`, or below the hard trigger.
-    `band` is the part by which health must be above a threshold before its level is left for a better one.
+    `band` is the part by which health must be above a threshold before its level is left for a better one. While a
+    price is in doubt nothing starts, or with `trust_jumps` only what moves nothing but the debt.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Rule:
     band: Fraction = Fraction(1, 100)
     stop_loss: PriceLine | None = None
     take_profit: PriceLine | None = None
+    trust_jumps: bool = False
 
     def wrong(self) -> str:
         """What is wrong with it, or nothing."""
@@ -167,6 +172,10 @@ class Watch:
     failed: int = 0
     fired: tuple[Aim, ...] = ()
     """Price lines that were crossed and have not been left behind since."""
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """The last of each that was not in doubt."""
+    doubted: tuple[str, ...] = ()
+    """Keys of prices that jumped beyond belief, and have not come back."""
 
     @property
     def held(self) -> bool:
@@ -186,7 +195,7 @@ def observe(watch: Watch, seen: Observation) -> tuple[Watch, LevelChange | None,
         watch = replace(watch, streak=0)
     watch = _recount(replace(watch, seen=seen.block), seen)
     watch, change = _relevel(watch, seen)
-    watch = _rearm(watch, seen)
+    watch = _doubt(_rearm(watch, seen), seen)
     decision = _decide(watch, seen)
     if decision is not None:
         fired = watch.fired if decision.aim is Aim.RAISE else (*watch.fired, decision.aim)
@@ -297,15 +306,28 @@ def _rearm(watch: Watch, seen: Observation) -> Watch:
     return replace(watch, fired=tuple(kept))
 
 
+def _doubt(watch: Watch, seen: Observation) -> Watch:
+    doubted = tuple(
+        key
+        for key, price in seen.prices.items()
+        if (before := watch.prices.get(key)) and not before <= price * JUMP <= before * JUMP * JUMP
+    )
+    believed = {key: price for key, price in seen.prices.items() if key not in doubted}
+    return replace(watch, prices={**watch.prices, **believed}, doubted=doubted)
+
+
 def _decide(watch: Watch, seen: Observation) -> Decision | None:
     if watch.running is not None or watch.held or _is_unknown(seen.health):
+        return None
+    if watch.doubted and not watch.rule.trust_jumps:
         return None
     verdict, rule, now_s = seen.health.verdict, watch.rule, seen.block.timestamp
     hard = isinstance(verdict, Known) and below(verdict, rule.hard_trigger)
     resting = now_s < watch.ready_at_s and (watch.patient or not hard)
     if resting or not isinstance(verdict, Known):
         return None
-    for aim, line in ((Aim.STOP_LOSS, rule.stop_loss), (Aim.TAKE_PROFIT, rule.take_profit)):
+    lines = () if watch.doubted else ((Aim.STOP_LOSS, rule.stop_loss), (Aim.TAKE_PROFIT, rule.take_profit))
+    for aim, line in lines:
         price = seen.prices.get(line.key) if line else None
         if line and price is not None and price > 0 and line.crossed(price) and aim not in watch.fired:
             side = "at or above" if line.above else "at or below"

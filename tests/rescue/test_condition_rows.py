@@ -61,6 +61,29 @@ async def test_a_spike_starts_nothing(rescue: RescueLab) -> None:
     assert decided.plan.intent.kind == "aave-v3/repay", "nothing is sold at a price that may be gone tomorrow"
 
 
+def never_too_much(*_: object) -> bool:
+    return False
+
+
+@row(
+    "O4",
+    "a plan made in a dip that is over before the signature: not signed as it is, for it would overshoot",
+    "monitor.pipeline.acting:too_much",
+    careless=never_too_much,
+)
+async def test_a_dip_that_is_over(rescues: RescueLab) -> None:
+    lab = rescues
+    usual = lab.price("WETH")
+    lab.set_price("WETH", usual * 70 // 100)
+    with lab.undecided():
+        await lab.look()
+    lab.set_price("WETH", usual)
+    await lab.looks(4)
+    assert lab.states() == [ActionState.CLOSED_EXPIRED], lab.whys()
+    assert any("would overshoot" in why for why in lab.whys())
+    assert lab.nonce == 0
+
+
 def never(*_: object) -> str:
     return ""
 
