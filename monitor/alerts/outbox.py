@@ -78,7 +78,8 @@ def _silent(_: str) -> None:
 class Sender:
     """All channels of one process. `outbox` None: there is no journal, everything goes from memory.
 
-    `say` is told what the operator should see; `probe` names the points at which a fault test may end the process.
+    `pulse` is asked every few seconds; `say` is told what the operator should see; `probe` names the points at which a
+    fault test may end the process.
     """
 
     def __init__(
@@ -306,9 +307,10 @@ class Sender:
     # -- besides -------------------------------------------------------------------------------------------------
 
     async def housekeep(self) -> None:
-        """Escalate, close what is done with, send the heartbeat."""
+        """Ask how levmon fares, escalate, close what is done with, send the heartbeat."""
+        pulse = self._pulse()
         self._housekeep_journal()
-        await self._beat()
+        await self._beat(pulse)
 
     def _housekeep_journal(self) -> None:
         if self._outbox is None:
@@ -321,7 +323,7 @@ class Sender:
                     self._say(f"alerts: {late} critical alerts reached nobody and are escalated")
             self._outbox.settle([line.channel.wants for line in self._lines], self._now_s)
 
-    async def _beat(self) -> None:
+    async def _beat(self, pulse: Pulse | None) -> None:
         """That levmon lives, to whoever wants to notice when it stops. Not repeated and not journaled: the next comes.
 
         Withheld when nothing was looked at lately: a heart that beats in a body that does not see is a lie.
@@ -329,7 +331,6 @@ class Sender:
         now = self._clock.monotonic()
         if not self._pace.heartbeat_s or now - self._beat_at < self._pace.heartbeat_s:
             return
-        pulse = self._pulse()
         if pulse is None or now - pulse.at > max(self._pace.heartbeat_s, LEAST_PULSE_S):
             return
         self._beat_at = now

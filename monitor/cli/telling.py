@@ -18,7 +18,7 @@ from monitor.alerts.setup import channels_of, pace_of
 from monitor.core.alerting import AlertsConfig
 from monitor.core.types import BlockRef
 from monitor.journal.outbox import Outbox
-from monitor.journal.rows import JournalError, JournalUnfit, LeaseHeld
+from monitor.journal.rows import JournalError, LeaseHeld
 from monitor.journal.store import Journal
 from monitor.pipeline.acting import ExecutionView
 from monitor.pipeline.telling import Teller
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from monitor.cli.session import Open, Session
 
 DRAIN_S = 5.0
-REMIND_S = 5.0
 
 
 class BlocksOf(ExecutionView):
@@ -68,28 +67,20 @@ async def telling(
                 say(f"alerts: another levmon tells them ({alerts.journal}); this one only shows")
                 yield None
                 return
-            except JournalUnfit:
-                raise
             except JournalError as error:
                 say(f"alerts: sent without a journal, so that none is repeated after a crash: {error.message}")
         outbox = Outbox(journal) if journal is not None else None
         made: list[Teller] = []
-        sender = Sender(channels, outbox, pace_of(alerts), pulse=lambda: made[0].pulse if made else None, say=say)
+        sender = Sender(channels, outbox, pace_of(alerts), pulse=lambda: made[0].beat() if made else None, say=say)
         teller = Teller(outbox, sender, escalation_s=alerts.escalation_s, does=does)
         made.append(teller)
         teller.run(f"{what} started")
-        tasks = [asyncio.create_task(sender.run()), asyncio.create_task(_reminding(teller))] if channels else []
+        sending = asyncio.create_task(sender.run()) if channels else None
         try:
             yield teller
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
             teller.run(f"{what} stopped")
             await sender.drain(DRAIN_S)
-
-
-async def _reminding(teller: Teller) -> None:
-    while True:
-        teller.remind()
-        await asyncio.sleep(REMIND_S)

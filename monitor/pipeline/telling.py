@@ -72,7 +72,7 @@ class Teller:
         self._doubtful: set[int] = set()
         """Chains whose provisional alerts must all be looked at: at the start, and after a reorganisation."""
         self._known_chains: set[int] = set()
-        self.pulse: Pulse | None = None
+        self._pulse: Pulse | None = None
 
     @property
     def _now_s(self) -> int:
@@ -110,7 +110,7 @@ class Teller:
         self._tell(notes, at_s, levels)
         worst = min((one.level for one in self._seen.values()), key=URGENCY.index, default=Level.OK)
         text = f"{len(self._seen)} positions watched, the worst is {worst.value}"
-        self.pulse = Pulse(text, self._clock.monotonic())
+        self._pulse = Pulse(text, self._clock.monotonic())
 
     def _changed(self, report: Report, told: Told, level: Level, cause: str) -> Note:
         severity = max(SEVERITY[level], SEVERITY[told.level], key=list(Severity).index)
@@ -134,6 +134,11 @@ class Teller:
         return Note(
             "level", report.id, severity, words, "", detail, report.block if level is not Level.UNKNOWN else None
         )
+
+    def beat(self) -> Pulse | None:
+        """What is due by time alone, and that levmon watches; None before the first look."""
+        self.remind()
+        return self._pulse
 
     def remind(self) -> None:
         """What is critical or unknown for too long is told once more, and to the channel of last resort."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.journal.store import Journal
 from tests.cli.conftest import Levmon, config_for
 from tests.cli.hook import SECRET, TOKEN, Hook, alerts_text
 from tests.localnet_fixtures import AnvilAave
@@ -84,6 +85,32 @@ def test_watch_tells_what_is_not_ok_once_and_remembers(
     only_shown = len(hook.alerts)
     assert levmon("watch", "--count", "1", "--no-alerts").code == ran.code
     assert len(hook.alerts) == only_shown
+
+
+@pytest.mark.anvil
+def test_a_second_levmon_only_shows(levmon: Levmon, home: Path, hook: Hook, anvil_aave: AnvilAave) -> None:
+    text = config_for(anvil_aave.process.url, anvil_aave.market.provider, anvil_aave.market.borrowers)
+    (home / "levmon.toml").write_text(text + alerts_text(hook))
+    first = Journal(f"sqlite:///{home / 'alerts.db'}", now_s=0)
+    ran = levmon("watch", "--count", "1")
+    first.close()
+    assert ran.code in (0, 1)
+    assert "another levmon tells them" in ran.err
+    assert hook.bodies == []
+
+
+@pytest.mark.anvil
+def test_a_damaged_journal_does_not_keep_alerts_back(
+    levmon: Levmon, home: Path, hook: Hook, anvil_aave: AnvilAave
+) -> None:
+    text = config_for(anvil_aave.process.url, anvil_aave.market.provider, anvil_aave.market.borrowers)
+    (home / "levmon.toml").write_text(text + alerts_text(hook, events='"level"'))
+    (home / "alerts.db").write_bytes(b"no journal at all " * 1000)
+    ran = levmon("watch", "--count", "1")
+    assert ran.code in (0, 1)
+    assert "sent without a journal" in ran.err
+    told = [alert for alert in hook.alerts if alert["kind"] == "level"]
+    assert len(told) == len([line for line in ran.lines if "  health " in line]) > 0
 
 
 @pytest.mark.anvil

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import vyper
 
 from monitor.testing import aave_v3, localnet
 from tests.cli.guarded import GUARDIAN, Room, config_text, guarded, no_secret
+from tests.cli.hook import SECRET, TOKEN, Hook, alerts_text
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
@@ -201,6 +203,55 @@ def test_what_cannot_be_done_is_refused_with_the_reason(guard: Guarded) -> None:
     assert any("ReservePaused" in one["reason"] for one in told["refused"])
     aave_v3.set_paused(room.chain, room.market, room.debt, False)
     assert room.nonce == 1
+
+
+def test_alerts_go_out_while_it_rescues_and_after_it_was_killed(guard: Guarded, net: localnet.Localnet) -> None:
+    room = guard("core36")
+    ready(room)
+    with Hook() as hook:
+        events = '"level", "action", "hold", "run"'
+        (room.path / "levmon.toml").write_text(config_text(net, room, more=alerts_text(hook, events=events)))
+        hook.answer(500)
+        daemon = room.protect("--broadcast")
+        daemon.until("channel ops fails: answered 500")
+        room.fall("-10%")
+        daemon.until("mined")
+        assert TARGET <= room.health <= BAND, "acting does not wait for a channel"
+        assert listening(daemon.process.pid) == []
+        assert daemon.end(signal.SIGKILL) == -signal.SIGKILL
+        assert hook.bodies == []
+        hook.answer(200)
+        with sqlite3.connect(room.path / "levmon.db") as db:
+            db.execute("UPDATE channels SET retry_s = 0")  # the wait is over
+        db.close()
+        again = room.protect("--broadcast")
+        room.chain.mine(2)
+        again.until("final_ok")
+        assert again.end(signal.SIGTERM) in (0, 1)
+        told = [(one["kind"], one["detail"].get("state") or one["detail"].get("level")) for one in hook.alerts]
+        for expected in (("level", "warn"), ("action", "planned"), ("outcome", "mined"), ("outcome", "final_ok")):
+            assert expected in told, told
+        keys = [one["key"] for one in hook.alerts]
+        assert len(set(keys)) == len(keys)
+        mined = [one["detail"] for one in hook.alerts if one["detail"].get("state") == "mined"]
+        [story] = [one for one in mined if one["action"] == "aave-v3/repay"]
+        assert (story["symbol"], story["cause"]) == ("USDC", "health was below 1.2 in 1 observations in a row")
+        assert "0 pending" in room.run("alerts", "list")
+    assert TOKEN not in room.said
+    assert SECRET not in room.said
+    assert all(TOKEN.encode() not in file.read_bytes() for file in room.path.glob("levmon.db*"))
+
+
+def listening(pid: int) -> list[str]:
+    """TCP sockets of the process that wait for somebody to connect."""
+    sockets = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            sockets.add(fd.readlink().name)
+    rows = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()
+    ]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
 
 
 def test_keys_and_history_say_where_things_stand(guard: Guarded) -> None:
