@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from monitor.testing import aave_v3, guard, uniswap
+from monitor.testing.aave_v3_listing import ETH_EMODE
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import CLOSE, FLASH_PREMIUM_BPS
 from tests.guard.attacks_in_flight import DEAF, FEE, SILENT
-from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Scene
+from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Action, Scene, open_position
 
 pytestmark = pytest.mark.anvil
 BOTH = pytest.mark.parametrize("scene", ["3.0", "3.6"], indirect=True)
@@ -69,6 +70,22 @@ def test_every_wei_is_accounted_for(scene: Scene, label: str, closing: bool) -> 
     shared = premium(scene, repaid) if collateral == debt else 0
     assert -2 <= gained <= had // 10**8 + 2 + shared
     assert [scene.balance(asset, owner) for asset in (sold_from.asset, owed.asset)] == wallets
+    assert scene.left_behind() == []
+
+
+@BOTH
+def test_a_position_in_an_e_mode(scene: Scene) -> None:
+    """Health counts with the category's threshold, and the guard asks the pool for it."""
+    market, label = scene.market, "owner in an e-mode"
+    owner = scene.account(label)
+    uniswap.add_pools(scene.chain, scene.site.exchange, market, [("wstETH", "WETH")])
+    scene.send(owner, market.pool, "setUserEMode(uint8)", ETH_EMODE)
+    open_position(scene, label, ("wstETH", 20 * WAD), ("WETH", 19 * WAD))
+    scene.consent(label, collateral="wstETH")
+    assert scene.health(label) < 115 * WAD // 100
+    action = Action(owner, "wstETH", "WETH", 11 * WAD, sender=scene.account("keeper"))
+    assert scene.run(replace(action, router=scene.site.exchange.router)) == DONE
+    assert CONSENT.low_wad < scene.health(label) < CONSENT.high_wad
     assert scene.left_behind() == []
 
 

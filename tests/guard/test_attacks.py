@@ -20,6 +20,7 @@ def test_every_check_of_the_source_has_an_attack() -> None:
     assert {attack.run.__module__ for attack in ATTACKS} == FILES
 
 
+@pytest.mark.parametrize("scene", ["3.0", "3.6"], indirect=True)
 @pytest.mark.parametrize("attack", BY_CHECK)
 def test_attack_meets_its_check(scene: Scene, attack: Attack) -> None:
     strangers_money = attack.name == "router_eats_what_somebody_left_here"
@@ -33,6 +34,7 @@ def test_attack_ends_otherwise_without_its_check(with_switches: Scene, attack: A
     assert attack.run(with_switches.without(number)) != attack.ends
 
 
+@pytest.mark.parametrize("scene", ["3.0", "3.6"], indirect=True)
 @pytest.mark.parametrize("attack", BY_LOCK)
 def test_nobody_gets_in_while_a_loan_is_out(scene: Scene, attack: Attack) -> None:
     assert attack.run(scene) == LOCKED

@@ -11,7 +11,7 @@ import pytest
 from monitor.testing import aave_v3, uniswap
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import CLOSE, DELEVERAGE
-from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Scene, open_position
+from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Action, Scene, open_position
 from tests.guard.switches import LIMIT, switched
 
 pytestmark = pytest.mark.anvil
@@ -63,10 +63,9 @@ class Thief:
 
     def fair(self, label: str) -> int:
         """Collateral worth the honest repayment, by the oracle: the thief asks for somewhat more."""
-        (collateral, _), (debt, _), repay = POSITIONS[label]
-        decimals = {symbol: self.scene.market.reserves[symbol].decimals for symbol in (collateral, debt)}
-        worth_e8 = repay * self.scene.price_e8(debt) // int(10 ** decimals[debt])
-        return worth_e8 * int(10 ** decimals[collateral]) // self.scene.price_e8(collateral)
+        (collateral, _), _, repay = POSITIONS[label]
+        unit = int(10 ** self.scene.market.reserves[collateral].decimals)
+        return self.worth_e8(label, repay) * unit // self.scene.price_e8(collateral)
 
     def call(self) -> None:
         scene, random = self.scene, self.random
@@ -94,7 +93,7 @@ class Thief:
             assert after["wallet"] == before["wallet"]
             return
         self.landed[action.signature] += 1
-        self.judge(label, action.signature, before, after)
+        self.judge(label, action, before, after)
         assert (label, action.action_id) not in self.spent_ids
         self.spent_ids.add((label, action.action_id))
 
@@ -110,18 +109,23 @@ class Thief:
         )
         return {"total": total, "owed": owed, "health": health, "wallet": wallet_e8}
 
-    def judge(self, label: str, signature: str, before: dict[str, int], after: dict[str, int]) -> None:
+    def worth_e8(self, label: str, amount: int) -> int:
+        symbol = POSITIONS[label][1][0]
+        return amount * self.scene.price_e8(symbol) // int(10 ** self.scene.market.reserves[symbol].decimals)
+
+    def judge(self, label: str, action: Action, before: dict[str, int], after: dict[str, int]) -> None:
         repaid_e8 = before["owed"] - after["owed"]
         lost_e8 = (before["total"] + before["wallet"]) - (after["total"] + after["wallet"])
         # every loss is the price of a repayment, at most the owner's slippage above it; a dollar is for interest
         assert repaid_e8 > 0
         assert lost_e8 <= repaid_e8 * (10_000 + TERMS.max_slippage_bps) // 10_000 + 10**8, "lost_e8"
-        if signature == DELEVERAGE:
+        if action.signature == DELEVERAGE:
             assert before["health"] < TERMS.trigger_wad + 10**12
             assert TERMS.low_wad <= after["health"] <= TERMS.high_wad
         else:
             assert before["health"] < TERMS.close_below_wad + 10**12
-            assert after["owed"] == 0
+            assert after["health"] >= before["health"] - 10**12
+            assert after["owed"] == 0 or repaid_e8 <= self.worth_e8(label, action.amount) + 10**8
         now = self.scene.chain.timestamp()
         self.repaid_e8[label].append((now, repaid_e8))
         assert sum(worth for at, worth in self.repaid_e8[label] if now - at <= DAY_S) <= CAP_E8 + 10**8
