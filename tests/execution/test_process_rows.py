@@ -99,7 +99,7 @@ def kill_while(folder: Path, point: str, off: str | None) -> World:
                 die()
 
         world.journal._probe = reach
-        world.executor._probe = reach
+        world.executor._bench.probe = reach
         world.plan()
         world.look()
         world.chain.mine()
