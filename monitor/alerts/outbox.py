@@ -66,6 +66,8 @@ class _Line:
     """not journaled, and in no message yet"""
     holding: Message | None = None
     """the message from memory that has not arrived"""
+    carried: set[int] = field(default_factory=set)
+    """delivered from memory: alerts that the journal still holds for open"""
     unmarked: set[str] = field(default_factory=set)
     """delivered, and the journal could not be told"""
     ready: bool = False
@@ -208,27 +210,39 @@ class Sender:
 
     def _next(self, line: _Line) -> Message | None:
         """What was composed and has not arrived, else a new message of all that waits."""
-        name = line.channel.name
+        message = line.holding
         with suppress(JournalError):
-            if self._outbox is not None:
-                message = self._outbox.unsent(name)
-                if message is not None and message.key in line.unmarked:
-                    self._outbox.arrived(message, self._now_s)
-                    line.unmarked.discard(message.key)
-                    message = self._outbox.unsent(name)
-                if message is None:
-                    waiting = self._outbox.wanted(line.channel.wants)
-                    if not self._defences.group:
-                        waiting = waiting[:1]
-                    if waiting:
-                        key = secrets.token_hex(12)
-                        self._outbox.compose(key, name, [alert.id for alert in waiting], self._now_s)
-                        message = Message(key, name, tuple(waiting))
-                if message is not None:
-                    return message
-        if line.holding is None and line.loose:
-            line.holding, line.loose = Message(secrets.token_hex(12), name, tuple(line.loose)), []
-        return line.holding
+            message = message or self._journaled(line)
+        if message is None and line.loose:
+            message = line.holding = Message(secrets.token_hex(12), line.channel.name, tuple(line.loose))
+            line.loose = []
+        return message
+
+    def _journaled(self, line: _Line) -> Message | None:
+        """From the journal. One that can be read and not written is sent from memory. May raise: JournalError."""
+        name = line.channel.name
+        if self._outbox is None:
+            return None
+        message = self._outbox.unsent(name)
+        if message is not None and message.key not in line.unmarked:
+            return message
+        if message is not None:
+            with suppress(JournalError):
+                self._outbox.arrived(message, self._now_s)
+                line.unmarked.discard(message.key)
+        waiting = [alert for alert in self._outbox.wanted(line.channel.wants) if alert.id not in line.carried]
+        if not self._defences.group:
+            waiting = waiting[:1]
+        if not waiting:
+            return None
+        made = Message(secrets.token_hex(12), name, tuple(waiting))
+        try:
+            self._outbox.compose(made.key, name, [alert.id for alert in waiting], self._now_s)
+        except JournalError:
+            if not self._defences.no_journal:
+                raise
+            line.holding = made
+        return made
 
     async def _carry(self, line: _Line, message: Message, *, plain: bool) -> None:
         key = message.key if self._defences.same_key else secrets.token_hex(12)
@@ -247,6 +261,7 @@ class Sender:
     def _mark(self, line: _Line, message: Message) -> None:
         if message is line.holding:
             line.holding = None
+            line.carried |= {alert.id for alert in message.alerts}
             return
         try:
             if self._outbox is not None:

@@ -222,9 +222,16 @@ class Journal:
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """One consistent look at somebody else's rows. May raise: JournalBusy, JournalBroken."""
-        with self._reading() as db:
-            yield db
+        """One consistent look at somebody else's rows, also after a failed write: it changes nothing.
+
+        May raise: JournalBusy, JournalBroken.
+        """
+        broken, self._broken = self._broken, ""
+        try:
+            with self._reading() as db:
+                yield db
+        finally:
+            self._broken = self._broken or broken
 
     def append(
         self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]
