@@ -53,6 +53,7 @@ class GuardianConfig(Table):
     """The purse. `signer` is the socket of `levmon signer`, `journal` a file or a database URL, paths beside the file.
 
     `armed` lets `levmon protect --broadcast` act unattended. `gas_per_day` and `min_reserve` are in the chain's coin.
+    `odd_tokens`: symbols or addresses of tokens that may move otherwise than they are asked to.
     `native`: the symbol or address of the coin's wrapped token, at whose price gas is weighed; else W and its symbol.
     """
 
@@ -70,6 +71,7 @@ class GuardianConfig(Table):
     max_fee_gwei: Exact = Fraction(200)
     native: str = ""
     deadline_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    odd_tokens: Annotated[tuple[Text, ...], Field(strict=False)] = ()
 
     @field_validator("signer", "signer_config", "journal", "kill_file")
     @classmethod

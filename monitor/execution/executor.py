@@ -30,13 +30,24 @@ from monitor.execution.workbench import (
     Recheck,
     Settings,
     StepReport,
+    Unfit,
     View,
     Workbench,
 )
 from monitor.journal.rows import Action, Change, Charge, Draft, Refused, Severity
 from monitor.journal.store import Journal
 
-__all__ = ["Aftermath", "Executor", "NoLongerNeeded", "Outdated", "Overtaken", "Recheck", "Settings", "StepReport"]
+__all__ = [
+    "Aftermath",
+    "Executor",
+    "NoLongerNeeded",
+    "Outdated",
+    "Overtaken",
+    "Recheck",
+    "Settings",
+    "StepReport",
+    "Unfit",
+]
 
 MAX_MOVES = 16
 """What one action can do at one head: plan to broadcast takes eight; more means that it goes in circles."""

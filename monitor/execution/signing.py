@@ -13,7 +13,7 @@ from monitor.execution.machine import change, with_more_gas
 from monitor.execution.port import NotSimulated, Passed, WouldRevert
 from monitor.execution.simulate import simulate
 from monitor.execution.transaction import cancel_call, verify
-from monitor.execution.workbench import Done, NoLongerNeeded, Outdated, View, Workbench
+from monitor.execution.workbench import Done, NoLongerNeeded, Outdated, Unfit, View, Workbench
 from monitor.journal.rows import Action, Attempt, AttemptKind, Charge, Draft, Severity, Stage
 
 
@@ -25,7 +25,7 @@ class Signing:
 
     async def _gate(
         self, action: Action, view: View
-    ) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded | Outdated:
+    ) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded | Outdated | Unfit:
         """The position and the very transaction, at the newest block."""
         draft = action.draft
         if self._bench.recheck is not None and self._bench.defences.recheck:
@@ -47,6 +47,8 @@ class Signing:
                 pass
             case NoLongerNeeded(reason):
                 return self._give_back(action, ActionState.CLOSED_NOOP, f"no longer needed: {reason}", view)
+            case Unfit(reason):
+                return self._give_back(action, ActionState.CLOSED_REJECTED, reason, view)
             case Outdated(reason):
                 return self._give_back(action, ActionState.CLOSED_EXPIRED, reason, view)
             case WouldRevert(reason, gas):
@@ -90,7 +92,7 @@ class Signing:
             match await self._gate(action, view):
                 case NotSimulated(reason):
                     return self._bench.told(action, f"not simulated: {reason}", view)
-                case NoLongerNeeded() | Outdated() | WouldRevert():
+                case NoLongerNeeded() | Outdated() | Unfit() | WouldRevert():
                     return await self.replace(action, view, cancel=True)
                 case Passed():
                     pass
@@ -103,7 +105,7 @@ class Signing:
             match await self._gate(action, view):
                 case NotSimulated(reason):
                     return self._bench.told(action, f"not simulated: {reason}", view)
-                case NoLongerNeeded() | Outdated() | WouldRevert():
+                case NoLongerNeeded() | Outdated() | Unfit() | WouldRevert():
                     cancel = True
                 case Passed():
                     pass

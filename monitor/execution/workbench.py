@@ -52,10 +52,17 @@ class Aftermath(Protocol):
     async def __call__(self, draft: Draft, mined: Inclusion, /) -> Overtaken | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The transaction would succeed and do something else than planned."""
+
+    reason: str
+
+
 class Recheck(Protocol):
     """Looks at the position once more, at the newest block, before a signature. May raise: ChainError."""
 
-    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | Outdated | None: ...
+    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | Outdated | Unfit | None: ...
 
 
 @dataclass(frozen=True, slots=True)

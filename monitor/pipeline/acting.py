@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position, Unknown
 from monitor.core.units import WAD
-from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport
+from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport, Unfit
 from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
@@ -34,6 +34,7 @@ from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
 from monitor.pipeline.basis import Basis, fetch_basis
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
+from monitor.pipeline.measure import fetch_moved, odd_transfer
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  # as before
 from monitor.pipeline.snapshot import read_markets
@@ -103,7 +104,7 @@ class RegisteredSigner:
         self._told.add((chain_id, sender, epoch))
 
 
-def builder(templates: Templates) -> Any:
+def builder(templates: Templates) -> Callable[[Intent], TxCall]:
     """From an intent to the call, by the same templates as the signer's."""
 
     def build(intent: Intent) -> TxCall:
@@ -121,11 +122,14 @@ class Recheck:
 
     chain: RpcChain
     memory: Memory
+    build: Callable[[Intent], TxCall] = field(default_factory=lambda: builder(builtin()))
+    odd_tokens: frozenset[str] = frozenset()
+    """symbols and addresses, in lower case, of tokens that may move otherwise than asked"""
 
-    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Outdated | None:
+    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Outdated | Unfit | None:
         """May raise: ChainError, also where nothing can be said: then nothing is signed."""
         if draft.intent.kind == APPROVE:
-            return None
+            return await self._approval(draft, head)
         if is_liquidation(draft):
             ref, _ = market_of(draft.intent.position_id)
             why = await no_longer_worth(self.chain, self.memory, draft, ref, head)
@@ -151,7 +155,29 @@ class Recheck:
             return NoLongerNeeded("; ".join(filter(None, [f"health is {shown(health)}", told(since)])))
         if too_much(protocol, found, draft, decision.get("health_expected"), head.timestamp):
             return Outdated(f"the position has recovered so far that the plan would overshoot: {ANEW}")
-        return None
+        receiver = None if known is None else protocol.receiver(known.facts, draft.intent)
+        return None if receiver is None else await self._transfer(draft, decision.get("symbol", ""), receiver, head)
+
+    async def _transfer(self, draft: Draft, symbol: str, receiver: Address, head: BlockRef) -> Unfit | None:
+        """Whether the asset moves as asked, where that can be measured."""
+        if {draft.asset.lower(), symbol.lower()} & self.odd_tokens:
+            return None
+        call, views = (
+            self.build(draft.intent),
+            [(draft.asset, "erc20.balanceOf", (x,)) for x in (draft.signer, receiver)],
+        )
+        moved = await fetch_moved(self.chain, draft.signer, call, draft.gas, head, views)
+        why = odd_transfer(draft.amount, *moved) if moved is not None else ""
+        return Unfit(f"{symbol} {why}") if why else None
+
+    async def _approval(self, draft: Draft, head: BlockRef) -> Unfit | None:
+        """Whether the allowance is granted, by more than the token's word for it."""
+        spender, amount = draft.intent.args["spender"], int(draft.intent.args["amount"])
+        view = (draft.intent.to, "erc20.allowance", (draft.signer, spender))
+        moved = await fetch_moved(self.chain, draft.signer, self.build(draft.intent), draft.gas, head, [view])
+        if moved is None or moved[0][1] == amount:
+            return None
+        return Unfit(f"the token says that it approved {amount}, and the allowance is {moved[0][1]}")
 
 
 OVERSHOOT = Fraction(21, 20)
@@ -215,7 +241,7 @@ class Acting:
             self.kill,
             clock,
             settings,
-            recheck=Recheck(chain, memory),
+            recheck=Recheck(chain, memory, self.build, guardian.odd_tokens),
             outcome=outcome,
             aftermath=self.aftermath,
         )

@@ -69,6 +69,11 @@ class Guardian:
     def min_reserve_wei(self) -> int:
         return int(self.config.min_reserve * COIN_WEI)
 
+    @property
+    def odd_tokens(self) -> frozenset[str]:
+        """Tokens whose transfers may differ from what is asked, by symbol or address in lower case."""
+        return frozenset(name.lower() for name in self.config.odd_tokens)
+
     def asset_limits(self, step: Step, unit_decimals: int) -> AssetLimits | None:
         """The limits of the step's asset in its smallest unit; None where there are none, or no price to tell."""
         found = self.config.limits_of(step.asset, step.symbol)

@@ -17,7 +17,7 @@ from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import ActionState, Plan
 from monitor.core.errors import ChainError, LevmonError
-from monitor.core.types import BlockRef, MarketRef
+from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
@@ -106,6 +106,8 @@ class Guard:
     _held: str = ""
     _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _health: dict[str, int] = field(default_factory=dict)
+    _rejected: dict[str, set[Address]] = field(default_factory=dict)
+    """by position: assets with which a rescue was rejected before it was signed; others come first"""
     _codes: dict[MarketRef, tuple[object, str]] = field(default_factory=dict)
     """by market: how its rules were confirmed, and the code that they were confirmed with"""
     _rules: dict[str, Rule] = field(default_factory=dict)
@@ -255,8 +257,15 @@ class Guard:
         try:
             if self.acting is not None:
                 rest = self.acting.left(report.id, choice.limits, decision.block.timestamp)
-            proposal = plan_for(seen, report, self.guardian, protection, decision.target, left=rest, clock=self.clock)
+            without = dict.fromkeys(self._rejected.get(report.id, ()), 0)
+            proposal = plan_for(
+                seen, report, self.guardian, protection, decision.target, left=rest | without, clock=self.clock
+            )
             plan = best(proposal)
+            if plan is None and without:
+                # nothing else is left: what was rejected is tried once more, and may have mended
+                self._rejected.pop(report.id)
+                return await self._decide(seen, report, decision)
             if plan is None:
                 return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
             basis = None if self.acting is None else await self._basis(self.acting, seen, report, plan)
@@ -336,6 +345,8 @@ class Guard:
 
     def _settle(self, action: Action, *, needless: bool) -> None:
         watch = self.watches.get(action.position_id)
+        if action.state is ActionState.CLOSED_REJECTED and not action.attempts:
+            self._rejected.setdefault(action.position_id, set()).add(action.draft.asset)
         if watch is not None and is_rescue(action.draft):
             self.watches[action.position_id] = settled(watch, action, needless=needless)
 

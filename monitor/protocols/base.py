@@ -238,6 +238,10 @@ class Protocol(ABC, Generic[M, C]):
         """What governance may change of the rules for this position, as a value with a stable repr."""
         return position.rule
 
+    def receiver(self, facts: M, intent: Intent) -> Address | None:
+        """Who must receive exactly what the intent takes from the guardian's purse; None if it takes nothing."""
+        return None
+
     def happenings(self, facts: M, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
         """What others than the guardian did to the owner's position in the last `blocks` blocks, oldest first."""
         return done([])

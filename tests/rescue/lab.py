@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.chain.rpc_chain import RpcChain
-from monitor.core.actions import ActionState
+from monitor.core.actions import ActionState, Step
 from monitor.core.guardian import GuardianConfig, LimitsConfig
 from monitor.core.types import MarketRef
 from monitor.core.units import WAD
@@ -22,7 +22,7 @@ from monitor.execution.port import Passed
 from monitor.pipeline.acting import Acting, builder
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.memory import ShortMemory
-from monitor.pipeline.plans import Outlook, outlook
+from monitor.pipeline.plans import Outlook, options, outlook
 from monitor.pipeline.protect import Decided, Event, Guard, Moved
 from monitor.pipeline.snapshot import snapshot
 from monitor.policy.rules import Rule
@@ -54,8 +54,10 @@ class RescueLab:
     rule: Rule = RULE
     actions: tuple[str, ...] = ("repay", "supply")
     assets: tuple[str, ...] = ()
+    odd_tokens: tuple[str, ...] = ()
     dry: bool = False
     owner: str = ""
+    journals: int = 0
     seen: Outlook | None = None
     events: list[Event] = field(default_factory=list)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -169,7 +171,14 @@ class RescueLab:
 
     @property
     def guardian(self) -> Guardian:
-        config = GuardianConfig(address=KEY.address, limits=PLENTY, max_fee_gwei=Fraction(50), gas_per_day=Fraction(1))
+        config = GuardianConfig(
+            address=KEY.address,
+            limits=PLENTY,
+            max_fee_gwei=Fraction(50),
+            gas_per_day=Fraction(1),
+            journal=f"levmon{self.journals}.db",
+            odd_tokens=self.odd_tokens,
+        )
         return Guardian(config, self.folder)
 
     @property
@@ -246,6 +255,17 @@ class RescueLab:
         self._stack.close()
         self._guard = None
         self.events.clear()
+
+    def start_anew(self, snapshot: str) -> None:
+        """The chain as it was then, and a journal that knows nothing of what came after."""
+        self.forget()
+        self.journals += 1
+        self.chain.revert(snapshot)
+
+    def steps(self, key: str) -> list[Step]:
+        """What could be done now, by that key."""
+        assert self.seen is not None
+        return [step for step in options(self.seen, self.report, self.guardian, 1).steps if step.key == key]
 
     def close(self) -> None:
         self._stack.close()

@@ -38,7 +38,7 @@ from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
 from monitor.protocols.aave_v3.search import amount_guess, amount_probe, moment_probe, price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
-from monitor.protocols.aave_v3.templates import TEMPLATES
+from monitor.protocols.aave_v3.templates import REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
@@ -169,6 +169,11 @@ class AaveV3(Protocol[Facts, Context]):
         """The rule version, each reserve's configuration word, and the category: thresholds, bonuses, flags, caps."""
         words = tuple((reserve.asset, reserve.configuration) for reserve in position.state.reserves)
         return position.rule, words, position.state.category
+
+    def receiver(self, facts: Facts, intent: Intent) -> Address | None:
+        if intent.kind not in (REPAY.kind, SUPPLY.kind):
+            return None
+        return next((one.a_token for one in facts.reserves if one.asset == intent.args["asset"]), None)
 
     def happenings(self, facts: Facts, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
         return read_happenings(facts, owner, guardian, blocks)

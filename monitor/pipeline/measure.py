@@ -1,0 +1,68 @@
+"""What a token really does when it is moved: balances before and after, measured in a simulation of the transaction.
+
+Tokens that take a fee, pay one out, or change balances by themselves move another amount than they are asked to. Plans
+and limits reckon with the amount asked for; so such a token is refused unless its user has said that it is known. A
+node without eth_simulateV1 cannot measure; then nothing is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monitor.chain import abi
+from monitor.chain.jsonrpc import Failure, Request
+from monitor.chain.quantity import parse_data, parse_quantity
+from monitor.chain.rpc_chain import RpcChain
+from monitor.core.errors import BadAnswer, DecodeError
+from monitor.core.types import Address, BlockRef
+from monitor.execution.port import TxCall
+from monitor.execution.rpc_chain import PLENTY_WEI
+
+ODD = "moves otherwise than asked"
+"""How the reason begins, after the token's symbol."""
+
+
+async def fetch_moved(
+    chain: RpcChain, sender: Address, call: TxCall, gas: int, block: BlockRef, views: Sequence[tuple[Address, str, Any]]
+) -> list[tuple[int, int]] | None:
+    """Each view (contract, function, arguments) before and after the call; None where the node cannot simulate so.
+
+    May raise: ChainError, also where the call itself fails, since nothing was measured then.
+    """
+    reads = [_fields(sender, to, abi.function(name).encode(args)) for to, name, args in views]
+    sent = {**_fields(sender, call.to, call.data), "gas": hex(gas), "value": hex(call.value_wei)}
+    calls = {
+        "blockStateCalls": [
+            {"calls": [*reads, sent, *reads], "stateOverrides": {sender: {"balance": hex(PLENTY_WEI)}}},
+        ],
+        "validation": False,
+    }
+    (reply,) = await chain.pool.send([Request("eth_simulateV1", (calls, hex(block.number)))], need=block.number)
+    if isinstance(reply, Failure):
+        return None
+    try:
+        results = reply.value[0]["calls"]
+        if len(results) != 2 * len(reads) + 1 or any(parse_quantity(one["status"], "status") != 1 for one in results):
+            raise BadAnswer("not every call of the simulation succeeded")
+        numbers = [
+            abi.function(name).decode(parse_data(result["returnData"], "balance"))[0]
+            for (_, name, _), result in zip(
+                (*views, *views), [*results[: len(reads)], *results[-len(reads) :]], strict=True
+            )
+        ]
+    except (TypeError, KeyError, IndexError, DecodeError):
+        raise BadAnswer("eth_simulateV1 answered something else than the simulated calls") from None
+    return list(zip(numbers[: len(views)], numbers[len(views) :], strict=True))
+
+
+def _fields(sender: Address, to: Address, data: bytes) -> dict[str, str]:
+    return {"from": sender, "to": to, "data": "0x" + data.hex()}
+
+
+def odd_transfer(asked: int, purse: tuple[int, int], receiver: tuple[int, int]) -> str:
+    """Why this is no plain transfer of at most what was asked; empty if it is one."""
+    lost, gained = purse[0] - purse[1], receiver[1] - receiver[0]
+    if 0 < lost <= asked and gained == lost:
+        return ""
+    return f"{ODD}: of {asked} the purse loses {lost}, and {gained} arrive"
