@@ -15,6 +15,8 @@ flag Manners:
     FALSE_APPROVE    # `victim` may not approve, and is told by false
     STICKY           # an allowance is not used up
     DEAF             # an approval of zero changes nothing
+    STRICT           # an approval must be taken back before another is given
+    NO_ZERO          # an approval of zero reverts
 
 name: public(String[8])
 symbol: public(String[8])
@@ -86,6 +88,8 @@ def transferFrom(sender: address, to: address, amount: uint256) -> Bytes[32]:
 def approve(spender: address, amount: uint256) -> Bytes[32]:
     if msg.sender == self.victim and Manners.FALSE_APPROVE in self.manners:
         return self._answer(False)
+    assert amount == 0 or self.allowance[msg.sender][spender] == 0 or Manners.STRICT not in self.manners, "strict"
+    assert amount > 0 or Manners.NO_ZERO not in self.manners, "no zero"
     if amount > 0 or Manners.DEAF not in self.manners:
         self.allowance[msg.sender][spender] = amount
     return self._answer(True)

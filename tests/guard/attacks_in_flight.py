@@ -8,7 +8,7 @@ from monitor.testing.guard import CLOSE
 from tests.guard.attack_table import CONFIGURE, USDC, attack
 from tests.guard.scene import DONE, WAD, Scene
 
-FEE, SILENT, FALSE_TRANSFER, FALSE_APPROVE, STICKY, DEAF = (1 << bit for bit in range(6))
+FEE, SILENT, FALSE_TRANSFER, FALSE_APPROVE, STICKY, DEAF, STRICT, NO_ZERO = (1 << bit for bit in range(8))
 EXECUTE = "executeOperation(address,uint256,uint256,address,bytes)"
 FLASH = "flashLoanSimple(address,address,uint256,bytes,uint16)"
 BORROW = "borrow(address,uint256,uint256,uint16,address)"
@@ -75,6 +75,13 @@ def callback_that_nobody_asked_for(s: Scene) -> str:
     at = s.beside("stranger")
     args = (s.asset("USDC"), 1_000 * USDC, 0, at.site.guard, s.job())
     return s.outcome(Transaction(s.account("stranger"), at.site.guard, EXECUTE, args))
+
+
+@attack("once", DONE)
+def honest_and_then_nothing_is_awaited(s: Scene) -> str:
+    """The callback is open for one call: what it waited for is forgotten, though nobody but the pool could use it."""
+    ended = s.deleverage()
+    return ended if s.word("_flight") == bytes(32) else "still open"
 
 
 # ---------------------------------------------------------------------------------------------------- odd tokens

@@ -20,6 +20,7 @@ from monitor.testing.artifacts import own_contract
 from monitor.testing.codec import decode, encode_args, encode_call, revert_reason
 from monitor.testing.devchain import MAX_UINT256, CallReverted, Transaction
 from monitor.testing.guard import CLOSE, DELEVERAGE, Consent, GuardSite
+from tests.guard.switches import GUARD
 
 HERE = Path(__file__).parent
 WAD = 10**18
@@ -48,6 +49,13 @@ def code_of(name: str) -> bytes:
 @cache
 def compiled(source: str) -> bytes:
     return bytes.fromhex(vyper.compile_code(source, output_formats=["bytecode"])["bytecode"][2:])
+
+
+@cache
+def slot_of(source: Path, name: str) -> str:
+    """Where a contract keeps a variable. A switch comes last, so that it moves nothing."""
+    laid_out = vyper.compile_code(source.read_text(), output_formats=["layout"])["layout"]["storage_layout"]
+    return hex(laid_out[name]["slot"])
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,11 @@ class Scene:
         log = self.chain.rpc("eth_getLogs", asked)[-1]
         _, owner, action_id = (bytes.fromhex(topic[2:]) for topic in log["topics"])
         return to_checksum_address(owner[12:]), action_id, decode(ACTED, bytes.fromhex(log["data"][2:]))
+
+    def word(self, name: str) -> bytes:
+        """What the guard keeps under this name, of one word."""
+        slot = slot_of(GUARD, name)
+        return bytes.fromhex(self.chain.rpc("eth_getStorageAt", self.site.guard, slot, "latest")[2:])
 
     def left_behind(self) -> list[str]:
         """What the guard has of any token, and who may take it: nothing, between transactions."""

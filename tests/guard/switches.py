@@ -21,6 +21,7 @@ STATEMENTS = {
     "take back the router's allowance": "self._disallow(job.collateral, job.router)",
     "take back the pool's allowance": "self._disallow(collateral, POOL)",
     "take back the debt's allowance": "self._disallow(asset, POOL)",
+    "once": "self._flight = empty(bytes32)",
     "give back": "self._give_back(job.collateral, job.owner, pulled - sold)",
 }
 LIMIT, LIMIT_LINE = (

@@ -10,7 +10,7 @@ from monitor.testing import aave_v3, guard, uniswap
 from monitor.testing.aave_v3_listing import ETH_EMODE
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import CLOSE, FLASH_PREMIUM_BPS
-from tests.guard.attacks_in_flight import DEAF, FEE, SILENT
+from tests.guard.attacks_in_flight import DEAF, FEE, NO_ZERO, SILENT, STRICT
 from tests.guard.scene import CONSENT, DONE, POSITIONS, WAD, Action, Scene, open_position
 
 pytestmark = pytest.mark.anvil
@@ -167,6 +167,21 @@ def test_tokens_that_ignore_an_approval_of_zero_are_fine_when_nothing_is_left(sc
     scene.behave(DEAF)
     expected = cost(scene, "ODD", "USDC", 14_000 * USDC)
     assert scene.deleverage("odd collateral", max_collateral=expected) == DONE
+
+
+def test_tokens_that_want_an_approval_taken_back_first_are_fine(scene: Scene) -> None:
+    scene.behave(STRICT)
+    assert scene.deleverage("odd collateral") == DONE
+    assert scene.deleverage("odd debt") == DONE
+
+
+def test_tokens_that_refuse_an_approval_of_zero_need_an_exact_limit(scene: Scene) -> None:
+    """What the router leaves of its allowance could not be taken back, so there must be nothing to leave."""
+    scene.behave(NO_ZERO)
+    expected = cost(scene, "ODD", "USDC", 14_000 * USDC)
+    assert scene.deleverage("odd collateral") == "no zero"
+    assert scene.deleverage("odd collateral", max_collateral=expected) == DONE
+    assert scene.deleverage("odd debt") == DONE
 
 
 @pytest.mark.parametrize("label", ["odd collateral", "odd debt"])

@@ -14,7 +14,7 @@ from monitor.testing.artifacts import own_contract
 from monitor.testing.codec import decode, encode_args
 from monitor.testing.devchain import MAX_UINT256, Transaction
 from tests.guard.attacks_in_flight import EXECUTE, FALSE_APPROVE, FALSE_TRANSFER, FLASH, SILENT, STICKY
-from tests.guard.scene import DONE, POSITIONS, WAD, Scene, compiled
+from tests.guard.scene import DONE, POSITIONS, WAD, Scene, compiled, slot_of
 from tests.guard.switches import LIQUIDATOR, switched
 
 pytestmark = pytest.mark.anvil
@@ -160,6 +160,11 @@ def callback_that_nobody_asked_for(at: Hunt) -> str:
     return scene.outcome(Transaction(scene.account("stranger"), other, EXECUTE, forged))
 
 
+def nothing_is_awaited_afterwards(at: Hunt) -> str:
+    ended, slot = at.run(), slot_of(LIQUIDATOR, "_flight")
+    return ended if int(at.scene.chain.rpc("eth_getStorageAt", at.at, slot, "latest"), 16) == 0 else "still open"
+
+
 def token_refuses_to_be_approved_by_saying_false(at: Hunt) -> str:
     at.scene.behave(FALSE_APPROVE)
     return at.on("odd collateral").run()
@@ -214,6 +219,7 @@ ATTACKS: list[tuple[str, str, Callable[[Hunt], str]]] = [
     ("POOL", "POOL", forged_callback),
     ("INITIATOR", "INITIATOR", flash_loan_of_somebody_else),
     ("FLIGHT", "FLIGHT", callback_that_nobody_asked_for),
+    ("once", DONE, nothing_is_awaited_afterwards),
     ("TOKEN 2", "TOKEN", token_refuses_to_be_approved_by_saying_false),
     ("TOKEN", "TOKEN", profit_refuses_to_go_home_by_saying_false),
     ("COLLATERAL_BALANCE", "COLLATERAL_BALANCE", hook_pushes_collateral_in),
