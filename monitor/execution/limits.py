@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from monitor.core.types import Address
 from monitor.execution.defences import ALL, Defences
+from monitor.journal.budget import Judge
 from monitor.journal.rows import Charge, Draft, Totals
-from monitor.journal.store import Judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ from monitor.execution.killswitch import KillSwitch
 from monitor.execution.machine import CANCEL_GAS, Rules, tell
 from monitor.execution.port import Account, ExecutionChain, Receipt, Signer, TxCall
 from monitor.execution.sender import PrivateRelay
+from monitor.journal.budget import Judge
 from monitor.journal.rows import Action, Attempt, AttemptKind, Charge, Draft, Inclusion, Severity
-from monitor.journal.store import Journal, Judge
+from monitor.journal.store import Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,3 +124,18 @@ def about(draft: Draft, state: ActionState, tx_hash: str | None = None) -> str:
             "tx": tx_hash,
         }
     )
+
+
+def attempt_columns(action: Action, attempt: Attempt) -> dict[str, Any]:
+    """What a row of attempts holds whatever became of it."""
+    return {
+        "action_id": action.id,
+        "chain_id": action.draft.intent.chain_id,
+        "signer": action.draft.signer,
+        "nonce": attempt.nonce,
+        "intent_hash": attempt.intent_hash,
+        "gas": attempt.gas,
+        "max_fee_wei": str(attempt.max_fee_wei),
+        "tip_wei": str(attempt.tip_wei),
+        "block_number": attempt.block_number,
+    }

@@ -1,252 +1,42 @@
-"""The journal itself: one class, one process at a time, one commit per thing that happened.
+"""The journal itself: one commit per thing that happens to an action, a key or a hold.
 
-Every write checks the lease, appends a record to the hash chain, and puts its alert into the outbox in the same
-transaction. Nothing here decides: what may follow what is the machine's business, what it may cost is the limits';
-both hand in what they decided. After a failed write the journal refuses everything until it is opened anew.
+Every write appends a record to the hash chain, and puts its alert into the outbox in the same transaction (commits.py;
+what the journal answers is in answers.py). Nothing here decides: what may follow what is the machine's business, what
+it may cost is the limits'; both hand in what they decided.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy import Connection, select, update
 
 from monitor.core.actions import ActionState
 from monitor.core.types import Address, BlockRef
-from monitor.journal import engine as opening
-from monitor.journal.codec import (
-    GENESIS,
-    about,
-    action_from,
-    alert_from,
-    attempt_from,
-    canonical,
-    draft_to_json,
-    intent_to_json,
-    record_from,
-    record_hash,
-    resting,
-)
-from monitor.journal.defences import ALL, Defences
-from monitor.journal.lock import FileLock
+from monitor.journal.answers import Answers
+from monitor.journal.budget import Judge, refuse, totals
+from monitor.journal.codec import about, attempt_columns, canonical, draft_to_json, intent_to_json, resting
 from monitor.journal.rows import (
     IN_FLIGHT,
     OPEN_STATES,
     Action,
-    Alert,
     Attempt,
     AttemptKind,
     Change,
     Charge,
     Draft,
     Hold,
-    JournalBroken,
-    JournalBusy,
-    JournalError,
-    JournalUnfit,
-    LeaseLost,
-    Record,
     Refused,
     Severity,
     Stage,
     StaleChange,
-    Totals,
 )
-from monitor.journal.tables import (
-    ACTIONS,
-    ATTEMPTS,
-    BUDGET,
-    FINALITY,
-    HOLDS,
-    LEASES,
-    NONCES,
-    OUTBOX,
-    RECORDS,
-    SIGNERS,
-)
-
-LEASE = "executor"
-WINDOW_S = 24 * 3600
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-
-Judge = Callable[[Totals], Sequence[str]]
-"""Reasons against a charge, given what is reserved and spent already; none means yes."""
+from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, FINALITY, HOLDS, NONCES, OUTBOX, SIGNERS
 
 
-def _nothing(_: str) -> None:
-    pass
-
-
-class Journal:
-    """Open for writing. `probe` is told when a commit is about to happen and when it has (for fault tests)."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        now_s: int,
-        holder: str = "",
-        probe: Callable[[str], None] = _nothing,
-        migrations: Sequence[opening.Migration] = opening.MIGRATIONS,
-        busy_ms: int = opening.BUSY_MS,
-        storage: type[sqlite3.Connection] = sqlite3.Connection,
-        defences: Defences = ALL,
-    ) -> None:
-        """Takes the lock and the next lease epoch. `storage`: see engine.connect. May raise: JournalError."""
-        file = opening.file_of(url)
-        self._lock = FileLock(file.with_name(file.name + ".lock")) if file and defences.lock else None
-        self._probe = probe
-        self._broken = ""
-        self._defences = defences
-        self._engine: Engine = opening.connect(url, busy_ms=busy_ms, storage=storage, defences=defences)
-        self.epoch = 0
-        try:
-            self._connection = self._engine.connect()
-            with self._connection.begin():
-                opening.migrate(self._connection, migrations, defences)
-            if defences.verify:
-                with self._connection.begin():
-                    opening.verify_durable(self._connection)
-                    self._verify_tail(self._connection)
-            self._take_lease(now_s, holder or f"pid {os.getpid()}")
-        except DatabaseError as error:
-            self.close()
-            raise opening.unfit(error) from None
-        except JournalError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Idempotent. The lease stays with this holder's epoch until the next one takes it."""
-        if hasattr(self, "_connection"):
-            with suppress(DatabaseError):
-                self._connection.close()
-        self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
-
-    # -- transactions --------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _transaction(self, what: str = "") -> Iterator[Connection]:
-        """One commit. May raise: JournalBusy, JournalBroken, LeaseLost."""
-        if self._broken and self._defences.fail_closed:
-            raise JournalBroken(f"the journal failed before: {self._broken}", hint="restart levmon once it is mended")
-        try:
-            with self._connection.begin():
-                if self.epoch:
-                    self._check_lease()
-                yield self._connection
-                if what:
-                    self._probe(f"before {what} commit")
-            if what:
-                self._probe(f"after {what} commit")
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorcode", None) in _BUSY:
-                raise JournalBusy("the journal is locked by another process") from None
-            self._broken = str(error.orig)
-            raise JournalBroken(
-                f"the journal cannot be written: {error.orig}", hint="make room or mend the disk, then restart levmon"
-            ) from None
-        except IntegrityError:
-            raise
-        except DatabaseError as error:
-            self._broken = str(error.orig)
-            raise JournalBroken(f"the journal is damaged: {error.orig}", hint="restore a copy") from None
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """One consistent look. May raise: JournalBusy, JournalBroken."""
-        epoch, self.epoch = self.epoch, 0  # looking needs no lease
-        try:
-            with self._transaction() as db:
-                yield db
-        finally:
-            self.epoch = epoch
-
-    def _take_lease(self, now_s: int, holder: str) -> None:
-        with self._transaction() as db:
-            epoch = db.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
-            if epoch is None:
-                db.execute(LEASES.insert().values(name=LEASE, epoch=1, holder=holder))
-            else:
-                db.execute(update(LEASES).where(LEASES.c.name == LEASE).values(epoch=epoch + 1, holder=holder))
-            self._record(db, now_s, "lease", LEASE, {"epoch": (epoch or 0) + 1, "holder": holder})
-        self.epoch = (epoch or 0) + 1
-
-    def _check_lease(self) -> None:
-        epoch = self._connection.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
-        if epoch != self.epoch:
-            raise LeaseLost(f"the lease has epoch {epoch}, this process has {self.epoch}", hint="stop this process")
-
-    def check_lease(self) -> None:
-        """May raise: LeaseLost. Asked before signing and before sending."""
-        with self._transaction():
-            pass
-
-    def _record(
-        self, db: Connection, at_s: int, kind: str, subject: str, body: dict[str, Any], cause: int | None = None
-    ) -> int:
-        """Append; answers its seq."""
-        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
-        seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
-        record = Record(seq, at_s, kind, subject, cause, canonical(body), prev)
-        values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-        db.execute(RECORDS.insert().values(**{**values, "hash": record_hash(record)}))
-        return seq
-
-    def _alert(
-        self, db: Connection, seq: int, key: str, severity: Severity, subject: str, body: str, **more: Any
-    ) -> None:
-        at_s = db.execute(select(RECORDS.c.at_s).where(RECORDS.c.seq == seq)).scalar_one()
-        known = db.execute(select(OUTBOX.c.id).where(OUTBOX.c.dedupe_key == key)).first()
-        if known is None:
-            db.execute(
-                OUTBOX.insert().values(
-                    record_seq=seq, dedupe_key=key, severity=severity, subject=subject, body=body, at_s=at_s, **more
-                )
-            )
-
-    # -- for the outbox beside it --------------------------------------------------------------------------------
-
-    @contextmanager
-    def commit(self, what: str = "") -> Iterator[Connection]:
-        """One commit of somebody else's rows. May raise: JournalBusy, JournalBroken, LeaseLost."""
-        with self._transaction(what) as db:
-            yield db
-
-    @contextmanager
-    def look(self) -> Iterator[Connection]:
-        """One consistent look at somebody else's rows, also after a failed write: it changes nothing.
-
-        May raise: JournalBusy, JournalBroken.
-        """
-        broken, self._broken = self._broken, ""
-        try:
-            with self._reading() as db:
-                yield db
-        finally:
-            self._broken = self._broken or broken
-
-    def append(
-        self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]
-    ) -> list[tuple[int, str]]:
-        """Many records (kind, subject, body) at once; answers seq and hash of each."""
-        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
-        first, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
-        rows = []
-        for seq, (kind, subject, body) in enumerate(entries, first):
-            record = Record(seq, at_s, kind, subject, None, canonical(body), prev)
-            prev = record_hash(record)
-            rows.append({**{name: getattr(record, name) for name in Record.__dataclass_fields__}, "hash": prev})
-        if rows:
-            db.execute(RECORDS.insert(), rows)
-        return [(row["seq"], row["hash"]) for row in rows]
+class Journal(Answers):
+    """Open for writing: see Commits. What happens is told to it, and committed whole or not at all."""
 
     # -- what happens to an action -------------------------------------------------------------------------------
 
@@ -314,7 +104,7 @@ class Journal:
             wanted = self._next_nonce(db, draft.intent.chain_id, draft.signer)
             if nonce != wanted:
                 raise Refused(f"the journal is at nonce {wanted}, the chain at {nonce}")
-            self._refuse(judge, self._totals(db, action, at_s))
+            refuse(judge, totals(db, action, at_s))
             db.execute(
                 NONCES.insert().values(
                     chain_id=draft.intent.chain_id, signer=draft.signer, nonce=nonce, action_id=action.id
@@ -352,7 +142,7 @@ class Journal:
             self._expect(db, action.id, action.version)
             if hold := self._held(db, action):
                 raise Refused(f"{hold.scope} is on hold: {hold.reason}", hint="levmon resume, once it is understood")
-            self._refuse(judge, self._totals(db, action, at_s))
+            refuse(judge, totals(db, action, at_s))
             db.execute(
                 update(ATTEMPTS)
                 .where((ATTEMPTS.c.action_id == action.id) & (ATTEMPTS.c.stage == Stage.RESERVED))
@@ -360,7 +150,7 @@ class Journal:
             )
             made = db.execute(
                 ATTEMPTS.insert().values(
-                    **_attempt_columns(action, attempt), kind=attempt.kind, stage=Stage.RESERVED, said=""
+                    **attempt_columns(action, attempt), kind=attempt.kind, stage=Stage.RESERVED, said=""
                 )
             ).inserted_primary_key
             if made is None:
@@ -509,7 +299,7 @@ class Journal:
     def _adopt_attempt(self, db: Connection, action: Action, attempt: Attempt) -> None:
         db.execute(
             ATTEMPTS.insert().values(
-                **_attempt_columns(action, attempt),
+                **attempt_columns(action, attempt),
                 kind=AttemptKind.ADOPTED,
                 stage=Stage.SENT,
                 raw=attempt.raw.hex() if attempt.raw else None,
@@ -529,6 +319,12 @@ class Journal:
                 .values(number=block.number, hash=block.hash)
             )
 
+    @staticmethod
+    def _expect(db: Connection, action_id: str, version: int) -> None:
+        found = db.execute(select(ACTIONS.c.version).where(ACTIONS.c.id == action_id)).scalar()
+        if found != version:
+            raise StaleChange(f"{action_id} is at version {found}, not {version}")
+
     # -- keys and holds ------------------------------------------------------------------------------------------
 
     def adopt_signer(self, chain_id: int, address: Address, next_nonce: int, at_s: int) -> None:
@@ -542,17 +338,6 @@ class Journal:
             else:
                 self._advance(db, chain_id, address, next_nonce)
             self._record(db, at_s, "signer", address, {"chain_id": chain_id, "next_nonce": next_nonce})
-
-    def next_nonce(self, chain_id: int, address: Address) -> int | None:
-        """The nonce that the next action would get, None for a key that was never adopted."""
-        with self._reading() as db:
-            return self._known_nonce(db, chain_id, address)
-
-    @staticmethod
-    def _known_nonce(db: Connection, chain_id: int, address: Address) -> int | None:
-        where = (SIGNERS.c.chain_id == chain_id) & (SIGNERS.c.address == address)
-        found: int | None = db.execute(select(SIGNERS.c.next_nonce).where(where)).scalar()
-        return found
 
     def _next_nonce(self, db: Connection, chain_id: int, address: Address) -> int:
         found = self._known_nonce(db, chain_id, address)
@@ -584,11 +369,6 @@ class Journal:
             seq = self._record(db, at_s, "release", scope, {})
             self._alert(db, seq, f"hold/{seq}", Severity.INFO, scope, "no longer on hold", kind="hold")
 
-    def holds(self) -> tuple[Hold, ...]:
-        with self._reading() as db:
-            rows = db.execute(select(HOLDS).order_by(HOLDS.c.scope)).mappings()
-            return tuple(Hold(row["scope"], row["reason"]) for row in rows)
-
     @staticmethod
     def _held(db: Connection, action: Action) -> Hold | None:
         chain_id = action.draft.intent.chain_id
@@ -596,144 +376,6 @@ class Journal:
         row = db.execute(select(HOLDS).where(HOLDS.c.scope.in_(scopes))).mappings().first()
         return Hold(row["scope"], row["reason"]) if row else None
 
-    # -- limits --------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _refuse(judge: Judge, totals: Totals) -> None:
-        if reasons := judge(totals):
-            raise Refused("; ".join(reasons), hint="raise the limit in levmon.toml if that is what you want")
-
-    @staticmethod
-    def _totals(db: Connection, action: Action, at_s: int) -> Totals:
-        """Text is added up here, since no SQL sum holds 256 bits. Reserved counts however old it is."""
-        draft = action.draft
-        rows = db.execute(
-            select(BUDGET).where(
-                (BUDGET.c.action_id != action.id)
-                & (BUDGET.c.signer == draft.signer)
-                & (BUDGET.c.chain_id == draft.intent.chain_id)
-                & ((BUDGET.c.state == "reserved") | (BUDGET.c.at_s > at_s - WINDOW_S))
-            )
-        ).mappings()
-        position = key = gas = 0
-        for row in rows:
-            gas += int(row["gas_wei"])
-            if row["asset"] == draft.asset:
-                key += int(row["amount"])
-                position += int(row["amount"]) if row["position_id"] == action.position_id else 0
-        return Totals(position, key, gas)
-
-    def charge(self, action_id: str) -> Charge:
-        """What the action is charged with now; nothing where it is not armed."""
-        with self._reading() as db:
-            row = db.execute(select(BUDGET).where(BUDGET.c.action_id == action_id)).mappings().first()
-            return Charge(int(row["amount"]), int(row["gas_wei"])) if row else Charge(0, 0)
-
-    def charges(self) -> dict[str, tuple[str, Charge]]:
-        """State (reserved or settled) and charge by action."""
-        with self._reading() as db:
-            rows = db.execute(select(BUDGET)).mappings()
-            return {row["action_id"]: (row["state"], Charge(int(row["amount"]), int(row["gas_wei"]))) for row in rows}
-
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _expect(db: Connection, action_id: str, version: int) -> None:
-        found = db.execute(select(ACTIONS.c.version).where(ACTIONS.c.id == action_id)).scalar()
-        if found != version:
-            raise StaleChange(f"{action_id} is at version {found}, not {version}")
-
-    @staticmethod
-    def _action(db: Connection, action_id: str) -> Action:
-        row = db.execute(select(ACTIONS).where(ACTIONS.c.id == action_id)).mappings().one()
-        attempts = db.execute(select(ATTEMPTS).where(ATTEMPTS.c.action_id == action_id).order_by(ATTEMPTS.c.id))
-        return action_from(row, attempts.mappings().all())
-
-    def action(self, action_id: str) -> Action:
-        """May raise: NoResultFound."""
-        with self._reading() as db:
-            return self._action(db, action_id)
-
-    def actions(self, *, chain_id: int | None = None, only_open: bool = False) -> list[Action]:
-        """Those with a nonce first, by nonce; then in the order in which they were decided."""
-        query = select(ACTIONS.c.id).order_by(ACTIONS.c.nonce.is_(None), ACTIONS.c.nonce, ACTIONS.c.decision_seq)
-        if chain_id is not None:
-            query = query.where(ACTIONS.c.chain_id == chain_id)
-        if only_open:
-            query = query.where(ACTIONS.c.open == 1)
-        with self._reading() as db:
-            return [self._action(db, action_id) for action_id in db.execute(query).scalars().all()]
-
-    def last_closed(self, position_id: str, limit: int = 32) -> list[tuple[ActionState, int]]:
-        """States and times of the position's latest closed actions, newest first."""
-        query = (
-            select(ACTIONS.c.state, ACTIONS.c.changed_s)
-            .where((ACTIONS.c.position_id == position_id) & (ACTIONS.c.open == 0))
-            .order_by(ACTIONS.c.decision_seq.desc())
-            .limit(limit)
-        )
-        with self._reading() as db:
-            return [(ActionState(row.state), row.changed_s) for row in db.execute(query)]
-
-    def attempt_hashes(self, chain_id: int, address: Address) -> dict[str, int]:
-        """The nonce of every signed byte string of this key, by hash."""
-        query = select(ATTEMPTS).where((ATTEMPTS.c.chain_id == chain_id) & (ATTEMPTS.c.signer == address))
-        with self._reading() as db:
-            found = [attempt_from(row) for row in db.execute(query).mappings()]
-        return {attempt.hash: attempt.nonce for attempt in found if attempt.hash}
-
-    def signers(self, chain_id: int) -> tuple[Address, ...]:
-        with self._reading() as db:
-            return tuple(db.execute(select(SIGNERS.c.address).where(SIGNERS.c.chain_id == chain_id)).scalars())
-
-    def finality(self, chain_id: int) -> tuple[int, str] | None:
-        """Number and hash of the highest block on which something was settled."""
-        with self._reading() as db:
-            row = db.execute(select(FINALITY).where(FINALITY.c.chain_id == chain_id)).mappings().first()
-            return (row["number"], row["hash"]) if row else None
-
-    def records(self) -> list[Record]:
-        with self._reading() as db:
-            return [record_from(row) for row in db.execute(select(RECORDS).order_by(RECORDS.c.seq)).mappings()]
-
-    def count_records(self) -> int:
-        with self._reading() as db:
-            return int(db.execute(select(func.count()).select_from(RECORDS)).scalar_one())
-
-    @staticmethod
-    def _verify_tail(db: Connection, rows: int = 500) -> None:
-        """The newest records are chained and unchanged (`replay.verify` looks at all). May raise: JournalUnfit."""
-        newest = db.execute(select(RECORDS).order_by(RECORDS.c.seq.desc()).limit(rows)).mappings().all()
-        follows: Record | None = None
-        for record in map(record_from, newest):
-            broken = follows is not None and (follows.prev_hash != record.hash or follows.seq != record.seq + 1)
-            if broken or record_hash(record) != record.hash:
-                raise JournalUnfit(f"record {record.seq} of the journal was changed", hint="restore a copy")
-            follows = record
-
-    # -- the outbox ----------------------------------------------------------------------------------------------
-
-    def pending_alerts(self, limit: int = 100) -> list[Alert]:
-        """Undelivered, oldest first."""
-        query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
-        with self._reading() as db:
-            return [alert_from(row) for row in db.execute(query).mappings()]
-
     def mark_delivered(self, alert_ids: Sequence[int], at_s: int) -> None:
         with self._transaction() as db:
             db.execute(update(OUTBOX).where(OUTBOX.c.id.in_(alert_ids)).values(delivered_s=at_s))
-
-
-def _attempt_columns(action: Action, attempt: Attempt) -> dict[str, Any]:
-    """What a row of attempts holds whatever became of it."""
-    return {
-        "action_id": action.id,
-        "chain_id": action.draft.intent.chain_id,
-        "signer": action.draft.signer,
-        "nonce": attempt.nonce,
-        "intent_hash": attempt.intent_hash,
-        "gas": attempt.gas,
-        "max_fee_wei": str(attempt.max_fee_wei),
-        "tip_wei": str(attempt.tip_wei),
-        "block_number": attempt.block_number,
-    }

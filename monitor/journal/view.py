@@ -15,10 +15,10 @@ from sqlalchemy.pool import NullPool
 
 from monitor.core.types import Address
 from monitor.journal import engine as opening
+from monitor.journal.budget import WINDOW_S
 from monitor.journal.codec import action_from, alert_from, record_from
 from monitor.journal.outbox import ChannelState, Wants, channel_from, unmarked
 from monitor.journal.rows import Action, Alert, Hold, JournalUnfit, Record, Totals
-from monitor.journal.store import WINDOW_S
 from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
 
 

@@ -23,9 +23,10 @@ from typing import Any
 
 from monitor.core.actions import ActionState
 from monitor.core.errors import ChainError
+from monitor.journal.budget import WINDOW_S
 from monitor.journal.replay import differences
 from monitor.journal.rows import OPEN_STATES
-from monitor.journal.store import WINDOW_S, Journal
+from monitor.journal.store import Journal
 from monitor.testing.kill_child import (
     AMOUNT,
     GAS_WEI_PER_DAY,

@@ -1,0 +1,112 @@
+"""What the journal answers: actions, keys, holds, charges, records. Nothing is changed here."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from monitor.core.actions import ActionState
+from monitor.core.types import Address
+from monitor.journal.budget import charge_of
+from monitor.journal.codec import action_from, alert_from, attempt_from, record_from
+from monitor.journal.commits import Commits
+from monitor.journal.rows import Action, Alert, Charge, Hold, Record
+from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, FINALITY, HOLDS, OUTBOX, RECORDS, SIGNERS
+
+
+class Answers(Commits):
+    """Every method is one consistent look. May raise: JournalBusy, JournalBroken."""
+
+    # -- actions -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _action(db: Connection, action_id: str) -> Action:
+        row = db.execute(select(ACTIONS).where(ACTIONS.c.id == action_id)).mappings().one()
+        attempts = db.execute(select(ATTEMPTS).where(ATTEMPTS.c.action_id == action_id).order_by(ATTEMPTS.c.id))
+        return action_from(row, attempts.mappings().all())
+
+    def action(self, action_id: str) -> Action:
+        """May raise: NoResultFound."""
+        with self._reading() as db:
+            return self._action(db, action_id)
+
+    def actions(self, *, chain_id: int | None = None, only_open: bool = False) -> list[Action]:
+        """Those with a nonce first, by nonce; then in the order in which they were decided."""
+        query = select(ACTIONS.c.id).order_by(ACTIONS.c.nonce.is_(None), ACTIONS.c.nonce, ACTIONS.c.decision_seq)
+        if chain_id is not None:
+            query = query.where(ACTIONS.c.chain_id == chain_id)
+        if only_open:
+            query = query.where(ACTIONS.c.open == 1)
+        with self._reading() as db:
+            return [self._action(db, action_id) for action_id in db.execute(query).scalars().all()]
+
+    def last_closed(self, position_id: str, limit: int = 32) -> list[tuple[ActionState, int]]:
+        """States and times of the position's latest closed actions, newest first."""
+        query = (
+            select(ACTIONS.c.state, ACTIONS.c.changed_s)
+            .where((ACTIONS.c.position_id == position_id) & (ACTIONS.c.open == 0))
+            .order_by(ACTIONS.c.decision_seq.desc())
+            .limit(limit)
+        )
+        with self._reading() as db:
+            return [(ActionState(row.state), row.changed_s) for row in db.execute(query)]
+
+    def attempt_hashes(self, chain_id: int, address: Address) -> dict[str, int]:
+        """The nonce of every signed byte string of this key, by hash."""
+        query = select(ATTEMPTS).where((ATTEMPTS.c.chain_id == chain_id) & (ATTEMPTS.c.signer == address))
+        with self._reading() as db:
+            found = [attempt_from(row) for row in db.execute(query).mappings()]
+        return {attempt.hash: attempt.nonce for attempt in found if attempt.hash}
+
+    def signers(self, chain_id: int) -> tuple[Address, ...]:
+        with self._reading() as db:
+            return tuple(db.execute(select(SIGNERS.c.address).where(SIGNERS.c.chain_id == chain_id)).scalars())
+
+    def finality(self, chain_id: int) -> tuple[int, str] | None:
+        """Number and hash of the highest block on which something was settled."""
+        with self._reading() as db:
+            row = db.execute(select(FINALITY).where(FINALITY.c.chain_id == chain_id)).mappings().first()
+            return (row["number"], row["hash"]) if row else None
+
+    def records(self) -> list[Record]:
+        with self._reading() as db:
+            return [record_from(row) for row in db.execute(select(RECORDS).order_by(RECORDS.c.seq)).mappings()]
+
+    def count_records(self) -> int:
+        with self._reading() as db:
+            return int(db.execute(select(func.count()).select_from(RECORDS)).scalar_one())
+
+    # -- keys, holds, charges, alerts -----------------------------------------------------------------------------
+
+    def next_nonce(self, chain_id: int, address: Address) -> int | None:
+        """The nonce that the next action would get, None for a key that was never adopted."""
+        with self._reading() as db:
+            return self._known_nonce(db, chain_id, address)
+
+    @staticmethod
+    def _known_nonce(db: Connection, chain_id: int, address: Address) -> int | None:
+        where = (SIGNERS.c.chain_id == chain_id) & (SIGNERS.c.address == address)
+        found: int | None = db.execute(select(SIGNERS.c.next_nonce).where(where)).scalar()
+        return found
+
+    def holds(self) -> tuple[Hold, ...]:
+        with self._reading() as db:
+            rows = db.execute(select(HOLDS).order_by(HOLDS.c.scope)).mappings()
+            return tuple(Hold(row["scope"], row["reason"]) for row in rows)
+
+    def charge(self, action_id: str) -> Charge:
+        """What the action is charged with now; nothing where it is not armed."""
+        with self._reading() as db:
+            row = db.execute(select(BUDGET).where(BUDGET.c.action_id == action_id)).mappings().first()
+            return charge_of(row) if row else Charge(0, 0)
+
+    def charges(self) -> dict[str, tuple[str, Charge]]:
+        """State (reserved or settled) and charge by action."""
+        with self._reading() as db:
+            rows = db.execute(select(BUDGET)).mappings()
+            return {row["action_id"]: (row["state"], charge_of(row)) for row in rows}
+
+    def pending_alerts(self, limit: int = 100) -> list[Alert]:
+        """Undelivered, oldest first."""
+        query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
+        with self._reading() as db:
+            return [alert_from(row) for row in db.execute(query).mappings()]

@@ -1,0 +1,208 @@
+"""How the journal is opened, held and written: the lock, the lease, one commit at a time, and the chain of records.
+
+What is written is the business of the classes above. Every commit checks the lease; after one that failed everything is
+refused until the journal is opened anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from monitor.journal import engine as opening
+from monitor.journal.codec import GENESIS, canonical, record_from, record_hash
+from monitor.journal.defences import ALL, Defences
+from monitor.journal.lock import FileLock
+from monitor.journal.rows import JournalBroken, JournalBusy, JournalError, JournalUnfit, LeaseLost, Record, Severity
+from monitor.journal.tables import LEASES, OUTBOX, RECORDS
+
+LEASE = "executor"
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def _nothing(_: str) -> None:
+    pass
+
+
+class Commits:
+    """Open for writing. `probe` is told when a commit is about to happen and when it has (for fault tests)."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        now_s: int,
+        holder: str = "",
+        probe: Callable[[str], None] = _nothing,
+        migrations: Sequence[opening.Migration] = opening.MIGRATIONS,
+        busy_ms: int = opening.BUSY_MS,
+        storage: type[sqlite3.Connection] = sqlite3.Connection,
+        defences: Defences = ALL,
+    ) -> None:
+        """Takes the lock and the next lease epoch. `storage`: see engine.connect. May raise: JournalError."""
+        file = opening.file_of(url)
+        self._lock = FileLock(file.with_name(file.name + ".lock")) if file and defences.lock else None
+        self._probe = probe
+        self._broken = ""
+        self._defences = defences
+        self._engine: Engine = opening.connect(url, busy_ms=busy_ms, storage=storage, defences=defences)
+        self.epoch = 0
+        try:
+            self._connection = self._engine.connect()
+            with self._connection.begin():
+                opening.migrate(self._connection, migrations, defences)
+            if defences.verify:
+                with self._connection.begin():
+                    opening.verify_durable(self._connection)
+                    self._verify_tail(self._connection)
+            self._take_lease(now_s, holder or f"pid {os.getpid()}")
+        except DatabaseError as error:
+            self.close()
+            raise opening.unfit(error) from None
+        except JournalError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Idempotent. The lease stays with this holder's epoch until the next one takes it."""
+        if hasattr(self, "_connection"):
+            with suppress(DatabaseError):
+                self._connection.close()
+        self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+    # -- transactions --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self, what: str = "") -> Iterator[Connection]:
+        """One commit. May raise: JournalBusy, JournalBroken, LeaseLost."""
+        if self._broken and self._defences.fail_closed:
+            raise JournalBroken(f"the journal failed before: {self._broken}", hint="restart levmon once it is mended")
+        try:
+            with self._connection.begin():
+                if self.epoch:
+                    self._check_lease()
+                yield self._connection
+                if what:
+                    self._probe(f"before {what} commit")
+            if what:
+                self._probe(f"after {what} commit")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) in _BUSY:
+                raise JournalBusy("the journal is locked by another process") from None
+            self._broken = str(error.orig)
+            raise JournalBroken(
+                f"the journal cannot be written: {error.orig}", hint="make room or mend the disk, then restart levmon"
+            ) from None
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            self._broken = str(error.orig)
+            raise JournalBroken(f"the journal is damaged: {error.orig}", hint="restore a copy") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """One consistent look. May raise: JournalBusy, JournalBroken."""
+        epoch, self.epoch = self.epoch, 0  # looking needs no lease
+        try:
+            with self._transaction() as db:
+                yield db
+        finally:
+            self.epoch = epoch
+
+    def _take_lease(self, now_s: int, holder: str) -> None:
+        with self._transaction() as db:
+            epoch = db.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
+            if epoch is None:
+                db.execute(LEASES.insert().values(name=LEASE, epoch=1, holder=holder))
+            else:
+                db.execute(update(LEASES).where(LEASES.c.name == LEASE).values(epoch=epoch + 1, holder=holder))
+            self._record(db, now_s, "lease", LEASE, {"epoch": (epoch or 0) + 1, "holder": holder})
+        self.epoch = (epoch or 0) + 1
+
+    def _check_lease(self) -> None:
+        epoch = self._connection.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
+        if epoch != self.epoch:
+            raise LeaseLost(f"the lease has epoch {epoch}, this process has {self.epoch}", hint="stop this process")
+
+    def check_lease(self) -> None:
+        """May raise: LeaseLost. Asked before signing and before sending."""
+        with self._transaction():
+            pass
+
+    def _record(
+        self, db: Connection, at_s: int, kind: str, subject: str, body: dict[str, Any], cause: int | None = None
+    ) -> int:
+        """Append; answers its seq."""
+        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
+        seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        record = Record(seq, at_s, kind, subject, cause, canonical(body), prev)
+        values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+        db.execute(RECORDS.insert().values(**{**values, "hash": record_hash(record)}))
+        return seq
+
+    def _alert(
+        self, db: Connection, seq: int, key: str, severity: Severity, subject: str, body: str, **more: Any
+    ) -> None:
+        at_s = db.execute(select(RECORDS.c.at_s).where(RECORDS.c.seq == seq)).scalar_one()
+        known = db.execute(select(OUTBOX.c.id).where(OUTBOX.c.dedupe_key == key)).first()
+        if known is None:
+            db.execute(
+                OUTBOX.insert().values(
+                    record_seq=seq, dedupe_key=key, severity=severity, subject=subject, body=body, at_s=at_s, **more
+                )
+            )
+
+    # -- for the outbox beside it --------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, what: str = "") -> Iterator[Connection]:
+        """One commit of somebody else's rows. May raise: JournalBusy, JournalBroken, LeaseLost."""
+        with self._transaction(what) as db:
+            yield db
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """One consistent look at somebody else's rows, also after a failed write: it changes nothing.
+
+        May raise: JournalBusy, JournalBroken.
+        """
+        broken, self._broken = self._broken, ""
+        try:
+            with self._reading() as db:
+                yield db
+        finally:
+            self._broken = self._broken or broken
+
+    def append(
+        self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]
+    ) -> list[tuple[int, str]]:
+        """Many records (kind, subject, body) at once; answers seq and hash of each."""
+        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
+        first, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        rows = []
+        for seq, (kind, subject, body) in enumerate(entries, first):
+            record = Record(seq, at_s, kind, subject, None, canonical(body), prev)
+            prev = record_hash(record)
+            rows.append({**{name: getattr(record, name) for name in Record.__dataclass_fields__}, "hash": prev})
+        if rows:
+            db.execute(RECORDS.insert(), rows)
+        return [(row["seq"], row["hash"]) for row in rows]
+
+    @staticmethod
+    def _verify_tail(db: Connection, rows: int = 500) -> None:
+        """The newest records are chained and unchanged (`replay.verify` looks at all). May raise: JournalUnfit."""
+        newest = db.execute(select(RECORDS).order_by(RECORDS.c.seq.desc()).limit(rows)).mappings().all()
+        follows: Record | None = None
+        for record in map(record_from, newest):
+            broken = follows is not None and (follows.prev_hash != record.hash or follows.seq != record.seq + 1)
+            if broken or record_hash(record) != record.hash:
+                raise JournalUnfit(f"record {record.seq} of the journal was changed", hint="restore a copy")
+            follows = record
