@@ -40,6 +40,9 @@ class ChainInfo:
     data_fee: DataFee = DataFee.NONE
 
 
+ROLLUPS = frozenset({10, 130, 324, 1088, 5000, 8453, 42161, 42220, 57073, 59144, 81457, 534352})
+"""Chains whose blocks stop when one sequencer does."""
+
 _KNOWN = (
     ChainInfo(1, "ethereum", "ETH", 12, "https://etherscan.io", True),
     ChainInfo(10, "optimism", "ETH", 2, "https://optimistic.etherscan.io", True, DataFee.OP_STACK),

@@ -127,6 +127,9 @@ def remarks(symbol: str, answer: int, now_s: int, reading: Reading) -> list[str]
 
 def _cap_remarks(symbol: str, answer: int, reading: Reading) -> list[str]:
     inner = reading.inner_answer
+    if inner is not None and inner > 0 and (answer - inner) * 10_000 > CAP_GAP_BPS * inner:
+        gap = format_ratio((answer - inner) * 100, inner, 2)
+        return [f"{symbol}: the price {answer} is held {gap} % above the feed's {inner}: it may have lost its peg"]
     if inner is not None and inner > 0 and (inner - answer) * 10_000 > CAP_GAP_BPS * inner:
         gap = format_ratio((inner - answer) * 100, inner, 2)
         return [f"{symbol}: the price {answer} is capped {gap} % below the feed's {inner}"]

@@ -13,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from monitor.chain import chains
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import ActionState, Plan
 from monitor.core.errors import ChainError, LevmonError
+from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
@@ -31,6 +33,8 @@ from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcom
 from monitor.report import Report, Subject
 from monitor.signer.templates import builtin
 
+ROLLUP_BUFFER = Fraction(1, 20)
+"""By how much sooner levmon acts on a rollup whose market has no grace period after an outage."""
 SUSPECT = "a price jumped beyond belief between two blocks"
 """How the reason of a hold begins that ends when the price comes back."""
 
@@ -160,7 +164,10 @@ class Guard:
                 continue
             self._health[report.id] = health_wad(report.health)
             before = watch
+            rule = watch.rule
+            watch = replace(watch, rule=self._buffered(rule, seen, report))
             watch, change, decision = observe(watch, Observation(report.block, report.health, report.position.prices))
+            watch = replace(watch, rule=rule)
             self.watches[report.id] = watch
             if change is not None:
                 events.append(change)
@@ -204,6 +211,15 @@ class Guard:
         if self.acting is None and decided.plan is not None:
             return settle(watch, Outcome.DECLINED, block.timestamp)
         return rested(replace(before, seen=watch.seen, level=watch.level, streak=watch.streak), block.timestamp)
+
+    def _buffered(self, rule: Rule, seen: Outlook, report: Report) -> Rule:
+        """The rule with a higher trigger where the first block after an outage may already liquidate."""
+        known, ref = seen.snapshot.markets[report.subject.ref].known, report.subject.ref
+        if ref.chain_id not in chains.ROLLUPS or known is None:
+            return rule
+        if protocol_named(ref.protocol).waits_after_outage(known.facts):
+            return rule
+        return replace(rule, trigger=min(rule.trigger + ROLLUP_BUFFER, Fraction(rule.trigger + rule.target, 2)))
 
     def _note_doubts(self, report: Report, before: Watch, watch: Watch) -> list[Event]:
         """Prices that came into doubt or out of it. Held in the journal, so that a restart does not forget."""

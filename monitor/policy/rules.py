@@ -21,6 +21,10 @@ JUMP = 4
 """A price that is so many times what it was a block ago, or that part of it, is rather a mistake than a market."""
 
 
+OUTAGE_S = 600
+"""After so long without a block, the next one is not waited for: liquidators do not wait either."""
+
+
 class Aim(StrEnum):
     """What a decision asks for."""
 
@@ -193,7 +197,10 @@ def observe(watch: Watch, seen: Observation) -> tuple[Watch, LevelChange | None,
         return watch, None, None
     if last is not None and seen.block.number <= last.number:
         watch = replace(watch, streak=0)
+    dark = last is not None and seen.block.timestamp - last.timestamp > OUTAGE_S
     watch = _recount(replace(watch, seen=seen.block), seen)
+    if dark and watch.streak:
+        watch = replace(watch, streak=max(watch.streak, watch.rule.confirm))
     watch, change = _relevel(watch, seen)
     watch = _doubt(_rearm(watch, seen), seen)
     decision = _decide(watch, seen)

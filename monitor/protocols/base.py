@@ -238,6 +238,10 @@ class Protocol(ABC, Generic[M, C]):
         """What governance may change of the rules for this position, as a value with a stable repr."""
         return position.rule
 
+    def waits_after_outage(self, facts: M) -> bool:
+        """Whether nobody can liquidate right after a rollup's sequencer has come back. Default: nothing stops them."""
+        return False
+
     def receiver(self, facts: M, intent: Intent) -> Address | None:
         """Who must receive exactly what the intent takes from the guardian's purse; None if it takes nothing."""
         return None

@@ -26,7 +26,6 @@ NOT_BUILT = {
     **dict.fromkeys(("O8", "O9"), "not built yet: the protocols that use such oracles"),
     **dict.fromkeys(("S1", "S2", "S3", "S4", "S5", "S6", "S16"), "not built yet: the dashboard, with its own tests"),
     "P21": "not built yet: the journal on PostgreSQL",
-    **dict.fromkeys(("O10", "O11"), "not built yet: rescues under such prices"),
 }
 """Rows without a scenario, each with its reason."""
 

@@ -170,6 +170,10 @@ class AaveV3(Protocol[Facts, Context]):
         words = tuple((reserve.asset, reserve.configuration) for reserve in position.state.reserves)
         return position.rule, words, position.state.category
 
+    def waits_after_outage(self, facts: Facts) -> bool:
+        """Up to 3.6, where governance has set a sentinel: its grace period, but for health under 0.95."""
+        return TABLE[facts.version].sentinel and facts.sentinel != ZERO
+
     def receiver(self, facts: Facts, intent: Intent) -> Address | None:
         if intent.kind not in (REPAY.kind, SUPPLY.kind):
             return None
