@@ -199,11 +199,9 @@ def observe(watch: Watch, seen: Observation) -> tuple[Watch, LevelChange | None,
         watch = replace(watch, streak=0)
     dark = last is not None and seen.block.timestamp - last.timestamp > OUTAGE_S
     watch = _recount(replace(watch, seen=seen.block), seen)
-    if dark and watch.streak:
-        watch = replace(watch, streak=max(watch.streak, watch.rule.confirm))
     watch, change = _relevel(watch, seen)
     watch = _doubt(_rearm(watch, seen), seen)
-    decision = _decide(watch, seen)
+    decision = _decide(watch, seen, 1 if dark else watch.rule.confirm)
     if decision is not None:
         fired = watch.fired if decision.aim is Aim.RAISE else (*watch.fired, decision.aim)
         watch = replace(watch, running=decision.version, running_aim=decision.aim, fired=fired)
@@ -323,7 +321,7 @@ def _doubt(watch: Watch, seen: Observation) -> Watch:
     return replace(watch, prices={**watch.prices, **believed}, doubted=doubted)
 
 
-def _decide(watch: Watch, seen: Observation) -> Decision | None:
+def _decide(watch: Watch, seen: Observation, confirm: int) -> Decision | None:
     if watch.running is not None or watch.held or _is_unknown(seen.health):
         return None
     if watch.doubted and not watch.rule.trust_jumps:
@@ -341,7 +339,7 @@ def _decide(watch: Watch, seen: Observation) -> Decision | None:
             return _decision(watch, seen, aim, f"the price of {line.key} is {price}, {side} {line.price}")
     if hard:
         return _decision(watch, seen, Aim.RAISE, f"health is below the hard trigger {decimal(rule.hard_trigger)}")
-    if watch.streak >= rule.confirm and not watch.declined:
+    if watch.streak >= confirm and not watch.declined:
         cause = f"health was below {decimal(rule.trigger)} in {watch.streak} observations in a row"
         return _decision(watch, seen, Aim.RAISE, cause)
     return None

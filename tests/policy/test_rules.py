@@ -12,6 +12,7 @@ from monitor.core.errors import ConfigError
 from monitor.core.thresholds import Thresholds
 from monitor.core.types import BlockRef, Health, Known, Level, NoDebt, Unit, Unknown, Verdict
 from monitor.policy.rules import (
+    OUTAGE_S,
     Aim,
     Decision,
     Observation,
@@ -294,7 +295,8 @@ class Machine(RuleBasedStateMachine):
         assert before.running is None
         assert value is not None
         assert value < rule_.trigger
-        assert value < rule_.hard_trigger or self.below >= rule_.confirm
+        dark = before.seen is not None and self.now_s - before.seen.timestamp > OUTAGE_S
+        assert value < rule_.hard_trigger or self.below >= (1 if dark else rule_.confirm)
         assert self.failures < rule_.failures
         assert self.now_s >= self.ready_s or (self.outcome is Outcome.DONE and value < rule_.hard_trigger)
         assert decision.version == rule_.version
