@@ -78,13 +78,13 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
     """The file's guardian. May raise: ConfigError."""
     from pathlib import Path
 
-    from monitor.pipeline.guardians import Guardian
+    from monitor.pipeline.guardians import Guardian, guards
 
     if config is None or config.guardian is None:
         raise ConfigError(
             "no guardian is configured", hint="add [guardian] with address and limits to levmon.toml; see the README"
         )
-    return Guardian(config.guardian, (path or Path()).absolute().parent)
+    return Guardian(config.guardian, (path or Path()).absolute().parent, guards(config))
 
 
 def stranger(address: str) -> Guardian:
@@ -133,7 +133,13 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None) ->
         raise ConfigError("a target is above 1", hint="give --target, such as 1.6")
     chain = next(one for one in session.chains if one.subjects)
     seen = await plans.outlook(
-        chain.chain, chain.subjects, guardian.address, session.memory, depth=chain.depth, first=chain.first
+        chain.chain,
+        chain.subjects,
+        guardian.address,
+        session.memory,
+        depth=chain.depth,
+        first=chain.first,
+        guards=guardian.guards,
     )
     report = seen.snapshot.reports[0]
     block = report.block

@@ -213,12 +213,18 @@ async def _rules(chain: Open, session: Session, guardian: Guardian, protections:
     subjects = protected_subjects(chain, session.targets, protections)
     if not subjects:
         return rules
-    seen = await plans.outlook(chain.chain, list(subjects), guardian.address, session.memory, depth=chain.depth)
+    seen = await plans.outlook(
+        chain.chain, list(subjects), guardian.address, session.memory, depth=chain.depth, guards=guardian.guards
+    )
     for report in seen.snapshot.reports:
         choice = plans.options(seen, report, guardian, 1)
         if choice.why_none:
             raise ConfigError(f"{report.subject.market}/{report.owner}: {choice.why_none}")
-        rules.add(choice.steps, choice.limits, subjects[report.subject].kinds(report.subject.ref.protocol))
+        kinds = subjects[report.subject].kinds(report.subject.ref.protocol)
+        rules.add(choice.steps, choice.limits, kinds)
+        setup = guardian.guards.get(report.subject.ref)
+        if setup is not None:
+            rules.add_guard(setup, choice.steps, kinds)
     return rules
 
 

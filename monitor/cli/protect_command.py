@@ -217,7 +217,14 @@ async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, 
                 told.show(Tick(failed(subjects, event.error, last), trouble=event.error))
                 continue
             look = await outlook(
-                chain.chain, subjects, guardian.address, session.memory, "latest", chain.depth, first=event.block
+                chain.chain,
+                subjects,
+                guardian.address,
+                session.memory,
+                "latest",
+                chain.depth,
+                first=event.block,
+                guards=guardian.guards,
             )
             last = look.snapshot.block or event.block
             if event.reorg is not None:

@@ -229,16 +229,19 @@ def close(
     fee: uint24,
 ):
     """
-    @notice Repays all variable debt of one asset with collateral, and leaves health no lower than it was.
-    @dev    `max_repay` bounds what one signature can move: who signs cannot know what the debt will be.
+    @notice Repays all variable debt of one asset with collateral, or `max_repay` of it where that is less, and leaves
+            health no lower than it was.
+    @dev    `max_repay` bounds what one signature can move: who signs cannot know what the debt will be. In parts, since
+            one deposit may not cover a debt that several do.
     """
     before: uint256 = self._health(owner)
     assert before < self.settings[owner].close_below, "CLOSE_BELOW"
     v_token: address = (staticcall Pool(POOL).getReserveData(debt)).variableDebtTokenAddress
-    repay: uint256 = self._balance(v_token, owner)
-    assert repay <= max_repay, "MAX_REPAY"
+    owed: uint256 = self._balance(v_token, owner)
+    repay: uint256 = owed
+    repay = min(repay, max_repay)
     sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, repay, max_collateral, router, fee)
-    assert self._balance(v_token, owner) == 0, "DEBT_LEFT"
+    assert repay < owed or self._balance(v_token, owner) == 0, "DEBT_LEFT"
     after: uint256 = self._health(owner)
     assert after >= before, "WORSE"
     log Acted(

@@ -12,8 +12,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from fractions import Fraction
 
+from monitor.core.curve import Curve
 from monitor.core.types import Address, BlockRef, Health, Position
+from monitor.core.units import BPS, mul_div_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,10 @@ class ArgRule:
     `source`: `intent` (taken from Intent.args[name]), `owner` (Intent.owner, nothing else), or `constant` (`value`).
     `role`: what the number or address means to the signer's limits: `asset` (must be on its list), `amount` (of the
     asset, counted against limits), `allowance` (bounded, not counted: nothing moves yet), `received` (comes in; must be
-    on its list too), `recipient` (must be the owner), `spender` (must be a contract on its list), or empty. Without an
-    `asset` the contract called is the asset.
+    on its list too), `recipient` (must be the owner), `spender` (must be a contract on its list), `collateral` (another
+    asset on its list, sold for the first), `router` (must be on its list of routers), `bound` (a number that must be
+    finite), `action` (32 bytes that make the action happen once), or empty. Without an `asset` the contract called is
+    the asset.
     """
 
     name: str
@@ -77,6 +82,50 @@ class Template:
     note: str
     opt_in: str = ""
     event: str = ""
+
+
+ROUNDING = 2
+"""In units of a collateral: what two roundings may differ by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What it takes to pay a step's amount with the owner's own collateral, and what the chain demands of it.
+
+    `sold` is the collateral that it costs, fees included, by the amount repaid, never too low at the position's block.
+    The exchange may take `tolerance_bps` more until inclusion, but never more than `worth` per unit repaid (by the
+    protocol's oracle and the owner's own limit) nor than `held`. Health outside low..high afterwards reverts.
+    """
+
+    collateral: Address
+    symbol: str
+    decimals: int
+    price: int
+    sold: Curve
+    tolerance_bps: int
+    worth: Fraction
+    held: int
+    low: Fraction | None = None
+    high: Fraction | None = None
+
+    def limit(self, amount: int) -> int:
+        """The most collateral that may go for repaying `amount`. May raise: ValueError where nothing is known."""
+        wanted = mul_div_up(self.sold.at(amount), BPS + self.tolerance_bps, BPS)
+        return min(wanted, int(amount * self.worth), self.held)
+
+    def outside(self, health: Fraction | None) -> str:
+        """On which side the health lies outside of what the owner allows; empty if inside. None: without debt."""
+        if self.low is not None and health is not None and health < self.low:
+            return "below what the owner lets the guard leave"
+        if self.high is not None and (health is None or health > self.high):
+            return "above what the owner lets the guard leave"
+        return ""
+
+    def feasible(self, amount: int) -> bool:
+        """Whether the exchange's price of the moment is within what may go, with room for rounding."""
+        if amount > self.sold.most:
+            return False
+        return self.sold.at(amount) + ROUNDING <= min(int(amount * self.worth), self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +152,33 @@ class Step:
     """What sets `most`, for people."""
     refused: str = ""
     remedy: Intent | None = None
+    swap: Swap | None = None
+    """Set where the owner's collateral pays and not the purse."""
+    grain: int = 1
+    """Only multiples of it are looked at: finer ones drown in the rounding of what pays."""
+    closes: bool = False
+    """It pays as much of a debt as it can, whatever health is wanted: `amount` is the most that it may come to."""
+    owner_must: str = ""
+    """What the position's owner has to do before the step is possible; nobody else can."""
 
     @property
     def key(self) -> str:
-        """`kind symbol`, e.g. `aave-v3/repay USDC`."""
-        return f"{self.intent.kind} {self.symbol}"
+        """`kind symbol`, e.g. `aave-v3/repay USDC` or `aave-v3/deleverage USDC by WETH`."""
+        return f"{self.intent.kind} {self.symbol}" + (f" by {self.swap.symbol}" if self.swap else "")
 
     def with_amount(self, amount: int) -> Intent:
-        """The intent to do `amount` of it."""
-        return replace(self.intent, args={**self.intent.args, "amount": amount})
+        """The intent to do `amount` of it. May raise: ValueError for an amount that no exchange was asked about."""
+        args = {**self.intent.args, "amount": amount}
+        if self.swap is not None:
+            args["max_collateral"] = self.swap.limit(amount)
+        return replace(self.intent, args=args)
+
+    def loss(self, amount: int) -> Fraction:
+        """What `amount` of it takes away for good, in the health's unit: all of it, or what the exchange costs."""
+        worth = Fraction(amount * self.price, 10**self.decimals)
+        if self.swap is None:
+            return worth
+        return max(Fraction(self.swap.sold.at(amount) * self.swap.price, 10**self.swap.decimals) - worth, Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)

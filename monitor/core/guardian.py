@@ -23,6 +23,9 @@ _RAW_KEY = re.compile(r"\s*(0x)?[0-9a-fA-F]{64}\s*")
 _LIMITS = ("per_action", "per_position_day", "per_key_day")
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Fees = Annotated[tuple[Annotated[int, Field(ge=1, lt=1_000_000)], ...], Field(strict=False, min_length=1, max_length=8)]
+Action = Literal["repay", "supply", "deleverage", "close"]
+BY_GUARD = frozenset({"deleverage", "close"})
 
 
 class LimitsConfig(Table):
@@ -49,6 +52,30 @@ class LiquidateConfig(LimitsConfig):
     assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
 
 
+class GuardConfig(Table):
+    """[guardian.guards.MARKET]: the guard contract of that market's pool, and the Uniswap V3 that it trades through.
+
+    `router` is a SwapRouter02 and `quoter` a QuoterV2 of one factory; `fees` are the pools' fee tiers in millionths,
+    `pairs` other ones for single pairs ("WETH/USDC" = [500]). A trade may become `tolerance_bps` dearer until it is
+    included. Nothing is sold while the exchange and the market's oracle are more than `gap_bps` apart.
+    """
+
+    contract: ChecksumAddress
+    router: ChecksumAddress
+    quoter: ChecksumAddress
+    fees: Fees = (500, 3000)
+    pairs: dict[Annotated[str, Field(pattern=r"^[^/]{1,40}/[^/]{1,40}$")], Fees] = Field(default_factory=dict)
+    tolerance_bps: Annotated[int, Field(ge=0, le=1000)] = 50
+    gap_bps: Annotated[int, Field(ge=1, le=2000)] = 300
+
+
+class PriceConfig(Table):
+    """A price at which a position is closed: of `asset` (symbol or address), in the market's unit (USD)."""
+
+    asset: Text
+    price: Exact
+
+
 class GuardianConfig(Table):
     """The purse. `signer` is the socket of `levmon signer`, `journal` a file or a database URL, paths beside the file.
 
@@ -72,6 +99,7 @@ class GuardianConfig(Table):
     native: str = ""
     deadline_s: Annotated[int, Field(ge=10, le=86_400)] = 300
     odd_tokens: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    guards: dict[Name, GuardConfig] = Field(default_factory=dict)
 
     @field_validator("signer", "signer_config", "journal", "kill_file")
     @classmethod
@@ -97,6 +125,8 @@ class ProtectConfig(Table):
     `selector` is a pattern over position ids, such as `eip155:1/*`. An action starts when health was below `trigger`
     in so many `observations` in a row, or below `hard_trigger` once. `assets`: symbols or addresses; none is all. Where
     a price jumps beyond belief between two blocks, `suspect_oracle` says whether to hold, or to repay all the same.
+    `deleverage` and `close` need a guard; at the price of `stop_loss` or under it, and of `take_profit` or over it, the
+    position is closed.
     """
 
     name: Name | None = None
@@ -106,12 +136,14 @@ class ProtectConfig(Table):
     trigger: Exact
     target: Exact
     hard_trigger: Exact = Fraction(0)
-    actions: Annotated[tuple[Literal["repay", "supply"], ...], Field(strict=False, min_length=1)] = ("repay", "supply")
+    actions: Annotated[tuple[Action, ...], Field(strict=False, min_length=1)] = ("repay", "supply")
     assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     observations: Annotated[int, Field(ge=1, le=1000)] = 2
     suspect_oracle: Literal["hold", "repay"] = "hold"
     cooldown_s: Annotated[int, Field(ge=0, le=10_000_000)] = 600
     retry_s: Annotated[int, Field(ge=0, le=10_000_000)] = 60
+    stop_loss: PriceConfig | None = None
+    take_profit: PriceConfig | None = None
 
     @property
     def version(self) -> int:
@@ -132,6 +164,12 @@ def check(guardian: GuardianConfig | None, rules: tuple[ProtectConfig, ...]) -> 
             yield ((*path, "name"), f"a rule {rule.name!r} is already there", "give it another name")
         names.add(rule.name or "")
         yield from _check_rule(rule, path)
+        if BY_GUARD & set(rule.actions) and guardian is not None and not guardian.guards:
+            yield (
+                (*path, "actions"),
+                "nothing to do that with",
+                "add [guardian.guards.MARKET] with the guard contract",
+            )
 
 
 def _check_guardian(guardian: GuardianConfig) -> Iterator[Mistake]:
@@ -168,5 +206,11 @@ def _check_rule(rule: ProtectConfig, path: tuple[str | int, ...]) -> Iterator[Mi
         yield ((*path, "trigger"), "1 < trigger < target must hold", "lower the trigger or raise the target")
     if not 0 <= rule.hard_trigger <= rule.trigger:
         yield ((*path, "hard_trigger"), "the hard trigger lies between 0 and the trigger", "lower it")
+    for name in ("stop_loss", "take_profit"):
+        line = getattr(rule, name)
+        if line is not None and line.price <= 0:
+            yield ((*path, name), "a price is above 0", "write a positive number")
+        if line is not None and "close" not in rule.actions:
+            yield ((*path, name), "closing is not among the actions", 'add "close" to actions')
     if not rule.actions:
         yield ((*path, "actions"), "nothing may be done", 'write actions = ["repay", "supply"]')

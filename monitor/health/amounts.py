@@ -48,6 +48,7 @@ def smallest_amount(
 ) -> Found:
     """The smallest amount, not under `at_least` nor the step's own least, with health >= target whenever it lands.
 
+    Where the step has a grain, the smallest multiple of that.
     `window_s`: the first and the last block timestamp at which the step may land. The amount is searched for its two
     ends; a second in between at which it does not suffice joins them, and the search goes on. A step that is refused is
     not searched.
@@ -61,7 +62,7 @@ def smallest_amount(
         probes = [protocol.reaches_between_amounts(step, target, at_s) for at_s in moments_s]
         guess = protocol.amount_guess(step, target, moments_s[-1])
         for _ in range(MOMENTS):
-            amount = _nearest(_all(probes), low, high, guess)
+            amount = _nearest_multiple(_all(probes), low, high, guess, step.grain)
             if amount is None:
                 break
             missed_s = nearest_unhealthy(_not(protocol.reaches_between_times(step, target, amount)), *window_s)
@@ -76,6 +77,19 @@ def smallest_amount(
         return Found(high, worst_after(protocol, step, high, moments_s, context), reaches=False)
     except Impossible as impossible:
         return Found(0, None, reaches=False, why=str(impossible))
+
+
+def _nearest_multiple(
+    probe: Callable[[int, int], bool | None], low: int, high: int, guess: int | None, grain: int
+) -> int | None:
+    if grain == 1:
+        return _nearest(probe, low, high, guess)
+    first, last = -(-low // grain), high // grain
+    if first > last:
+        return None
+    about = None if guess is None else guess // grain
+    found = _nearest(lambda few, many: probe(few * grain, many * grain), first, last, about)
+    return None if found is None else found * grain
 
 
 def _nearest(probe: Callable[[int, int], bool | None], low: int, high: int, guess: int | None) -> int | None:

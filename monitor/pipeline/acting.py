@@ -19,7 +19,7 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
 from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position, Unknown
+from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position, Side, Unknown
 from monitor.core.units import WAD
 from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport, Unfit
 from monitor.execution.fees import FeePolicy
@@ -32,7 +32,7 @@ from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
 from monitor.pipeline.basis import Basis, fetch_basis
-from monitor.pipeline.guardians import Guardian
+from monitor.pipeline.guardians import Guardian, line_prices
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
 from monitor.pipeline.measure import fetch_moved, odd_transfer
 from monitor.pipeline.memory import Memory
@@ -40,6 +40,7 @@ from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  
 from monitor.pipeline.snapshot import read_markets
 from monitor.policy.levels import below
 from monitor.policy.planner import shown
+from monitor.policy.rules import Aim, PriceLine
 from monitor.protocols.base import Protocol, reaches
 from monitor.signer.client import SignerClient
 from monitor.signer.errors import Denied, Refusal
@@ -135,7 +136,6 @@ class Recheck:
             why = await no_longer_worth(self.chain, self.memory, draft, ref, head)
             return NoLongerNeeded(why) if why else None
         decision = json.loads(draft.decision)
-        target = Fraction(decision["target"])
         ref, owner = market_of(draft.intent.position_id)
         states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head)
         found = states[ref].found[0] if states[ref].found else None
@@ -150,7 +150,10 @@ class Recheck:
             now = await fetch_basis(self.chain, ref, known.facts, found, head)
             if changed := Basis(**basis).differs(now):
                 return Outdated(f"the market's {changed} changed since the decision: {ANEW}")
-        if reaches(health, target):
+        if decision["target"] is None:
+            symbols = protocol.symbols(known.facts) if known else {}
+            return _still_to_close(draft, decision.get("line"), found, health, symbols)
+        if reaches(health, Fraction(decision["target"])):
             since = await fetch_happenings(self.chain, self.memory, draft, head)
             return NoLongerNeeded("; ".join(filter(None, [f"health is {shown(health)}", told(since)])))
         if too_much(protocol, found, draft, decision.get("health_expected"), head.timestamp):
@@ -195,6 +198,24 @@ def too_much(
         return isinstance(health.verdict, NoDebt) and expected is not None
     numerator, denominator = map(int, expected)
     return not below(health.verdict, OVERSHOOT * Fraction(numerator, denominator))
+
+
+def _still_to_close(
+    draft: Draft, line: Mapping[str, Any] | None, position: Position, health: Health, symbols: Mapping[str, str]
+) -> NoLongerNeeded | None:
+    """Whether the debt is still there, and the price still beyond the line that called for the end.
+
+    May raise: ChainError where the price is not known.
+    """
+    if not any(leg.side is Side.DEBT and leg.asset == draft.asset for leg in health.legs):
+        return NoLongerNeeded("that debt is gone")
+    if line is None:
+        return None
+    price = line_prices(position.prices, symbols, health.unit.decimals).get(line["key"])
+    if price is None:
+        raise ChainError(f"the price of {line['key']} is not known")
+    crossed = PriceLine(line["key"], int(line["price"]), line["above"]).crossed(price)
+    return None if crossed else NoLongerNeeded(f"the price of {line['key']} is back on the good side")
 
 
 class Acting:
@@ -285,22 +306,38 @@ def left(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a decision to close rests on: its aim, the price line if one was crossed, and whether debts are left."""
+
+    aim: Aim
+    line: PriceLine | None = None
+    more: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        line = self.line and {"key": self.line.key, "price": str(self.line.price), "above": self.line.above}
+        return {"aim": self.aim.value, "line": line, "more": self.more}
+
+
 def draft_of(
     plan: Plan,
     guardian: Guardian,
-    target: Fraction,
+    target: Fraction | None,
     *,
     cause: str,
     rule: str = "",
     version: int = 0,
     basis: Basis | None = None,
+    ending: Ending | None = None,
 ) -> Draft:
-    """The decision to do this plan, with all that it rests on."""
+    """The decision to do this plan, with all that it rests on. Without a target it closes, as `ending` says."""
     block = plan.block
     name = hashlib.sha256(f"{plan.position_id} {block.hash} {plan.intent.hash}".encode()).hexdigest()[:12]
     position = plan.before
     decision = {
-        "target": str(target),
+        "target": None if target is None else str(target),
+        **(ending.to_dict() if ending else {}),
         "cause": cause,
         "why": plan.why,
         "rule": rule,

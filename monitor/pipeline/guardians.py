@@ -13,27 +13,31 @@ from typing import TYPE_CHECKING
 
 from monitor.core.actions import Step
 from monitor.core.errors import ConfigError
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET, Token
-from monitor.core.types import Address
+from monitor.core.types import Address, MarketRef
 from monitor.execution.limits import AssetLimits, SpendLimits
-from monitor.policy.rules import Rule
+from monitor.policy.rules import PriceLine, Rule
 from monitor.policy.selectors import choose
 from monitor.signer.config import MAX_AMOUNT
 
 if TYPE_CHECKING:
     from monitor.core.config import Config
-    from monitor.core.guardian import GuardianConfig, LimitsConfig, ProtectConfig
+    from monitor.core.guardian import GuardianConfig, LimitsConfig, PriceConfig, ProtectConfig
 
 GWEI = 10**9
 COIN_WEI = 10**18
+PRICE_DECIMALS = 36
+"""Of price lines: more than any market's unit has, so that nothing is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guardian:
-    """[guardian] of a file at `base`. `None` limits: an asset that is not to be touched."""
+    """[guardian] of a file at `base`, with its guards by market. `None` limits: an asset that is not to be touched."""
 
     config: GuardianConfig
     base: Path = field(default_factory=Path)
+    guards: Mapping[MarketRef, GuardSetup] = field(default_factory=dict)
 
     @property
     def address(self) -> Address:
@@ -137,8 +141,26 @@ class Protection:
         return tuple(f"{protocol}/{action}" for action in self.actions)
 
 
-ANY = Protection(Rule("by hand", 0, "*", Fraction(2), Fraction(3)), ("repay", "supply"), ())
+ANY = Protection(Rule("by hand", 0, "*", Fraction(2), Fraction(3)), ("repay", "supply", "deleverage", "close"), ())
 """What is allowed where no [[protect]] speaks of the position: a person asks."""
+
+
+def guards(config: Config) -> dict[MarketRef, GuardSetup]:
+    """The guard contracts of a file by market."""
+    named = {market.name: config.ref(market) for market in config.markets}
+    found = {}
+    for name, guard in config.guardian.guards.items() if config.guardian else ():
+        pairs = tuple((*pair.split("/"), fees) for pair, fees in guard.pairs.items())
+        found[named[name]] = GuardSetup(
+            contract=guard.contract,
+            router=guard.router,
+            quoter=guard.quoter,
+            fees=guard.fees,
+            pairs=pairs,  # type: ignore[arg-type]  # the file's pattern has one slash
+            tolerance_bps=guard.tolerance_bps,
+            gap_bps=guard.gap_bps,
+        )
+    return found
 
 
 def protections(config: Config) -> tuple[Protection, ...]:
@@ -169,8 +191,26 @@ def _protection(config: Config, entry: ProtectConfig, index: int) -> Protection:
         retry_s=entry.retry_s,
         trust_jumps=entry.suspect_oracle == "repay",
         levels=config.thresholds(),
+        stop_loss=_line(entry.stop_loss, above=False),
+        take_profit=_line(entry.take_profit, above=True),
     )
     return Protection(rule.checked(), tuple(entry.actions), tuple(entry.assets))
+
+
+def _line(price: PriceConfig | None, *, above: bool) -> PriceLine | None:
+    if price is None:
+        return None
+    return PriceLine(price.asset, int(price.price * 10**PRICE_DECIMALS), above, decimals=PRICE_DECIMALS)
+
+
+def line_prices(prices: Mapping[str, int], symbols: Mapping[str, str], decimals: int) -> dict[str, int]:
+    """Prices as price lines have them, by key and by symbol; a symbol that two keys share tells nothing."""
+    if decimals > PRICE_DECIMALS:
+        return {}
+    scaled = {key: price * 10 ** (PRICE_DECIMALS - decimals) for key, price in prices.items()}
+    names = [symbols.get(key, "") for key in prices]
+    by_symbol = {symbols[key]: price for key, price in scaled.items() if names.count(symbols.get(key, "")) == 1}
+    return by_symbol | scaled
 
 
 def protection_of(all_of_them: Iterable[Protection], position_id: str) -> Protection | None:

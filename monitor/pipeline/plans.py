@@ -16,6 +16,7 @@ from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.port import BlockAt, Chain, run
 from monitor.core.actions import Plan, Step
 from monitor.core.errors import LevmonError
+from monitor.core.guarding import GuardSetup
 from monitor.core.plan import gather, once
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan
@@ -26,9 +27,11 @@ from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.market import MarketState, held
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.snapshot import FULL, Depth, Snapshot, snapshot
-from monitor.policy.planner import Proposal, Terms, propose
+from monitor.policy.planner import Proposal, Terms, propose, propose_close
 from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
+
+NO_GUARDS: Mapping[MarketRef, GuardSetup] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ async def outlook(
     depth: Depth = FULL,
     *,
     first: BlockRef | None = None,
+    guards: Mapping[MarketRef, GuardSetup] = NO_GUARDS,
 ) -> Outlook:
     """Read and judge as `snapshot` does, and the purse with it. Never raises a ChainError."""
     purses: dict[MarketRef, Any | LevmonError] = {}
@@ -60,7 +64,9 @@ async def outlook(
     ) -> dict[MarketRef, MarketState]:
         protocols = {ref: protocol_named(ref.protocol) for ref in owners}
         plans = [
-            _read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]), guardian)
+            _read(
+                protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]), guardian, guards.get(ref)
+            )
             for ref, asked in owners.items()
         ]
         states: dict[MarketRef, MarketState] = {}
@@ -91,10 +97,11 @@ def _read(
     block: BlockRef,
     known: market.Remembered | None,
     guardian: Address,
+    guard: GuardSetup | None,
 ) -> ReadPlan[tuple[MarketState, Any]]:
-    plans: list[ReadPlan[Any]] = [_state_and_purse(protocol, ref, owners, block, known, guardian)]
+    plans: list[ReadPlan[Any]] = [_state_and_purse(protocol, ref, owners, block, known, guardian, guard)]
     if known is not None:
-        plans.append(held(protocol.rescue_context(known.facts, guardian, (), block)))
+        plans.append(held(protocol.rescue_context(known.facts, guardian, (), block, guard)))
     found, *_ = yield from once(gather(plans))
     if isinstance(found, LevmonError):
         raise found
@@ -108,12 +115,14 @@ def _state_and_purse(
     block: BlockRef,
     known: market.Remembered | None,
     guardian: Address,
+    guard: GuardSetup | None,
 ) -> ReadPlan[tuple[MarketState, Any]]:
     state = yield from market.read(protocol, ref, owners, block, known)
     if state.known is None or state.trouble:
         return state, None
     positions = [position for position in state.found if isinstance(position, Position)]
-    return state, (yield from held(protocol.rescue_context(state.known.facts, guardian, positions, block)))
+    asked = protocol.rescue_context(state.known.facts, guardian, positions, block, guard)
+    return state, (yield from held(asked))
 
 
 # -- planning ----------------------------------------------------------------------------------------------------------
@@ -154,12 +163,15 @@ def plan_for(
     report: Report,
     guardian: Guardian,
     protection: Protection,
-    target: Fraction,
+    target: Fraction | None,
     *,
     left: Mapping[Address, int] | None = None,
     clock: Clock = SYSTEM,
 ) -> Proposal:
-    """What brings the position to the target within the limits. `left`: what the day's limits still allow, by asset."""
+    """What brings the position to the target within the limits, or with None closes it.
+
+    `left`: what the day's limits still allow, by asset.
+    """
     block = report.block
     margin_s = window_s(block, guardian.config.deadline_s, clock) if block else 0
     choice = options(seen, report, guardian, margin_s)
@@ -187,7 +199,11 @@ def plan_for(
     )
     protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
     purse = seen.purses.get(report.subject.ref)
-    found = propose(protocol, state.known.facts, report.position, purse, target, terms, state.context)
+    facts, position = state.known.facts, report.position
+    if target is None:
+        found = propose_close(protocol, facts, position, purse, terms, state.context)
+    else:
+        found = propose(protocol, facts, position, purse, target, terms, state.context)
     if seen.l1_fee is None and not found.note:
         return replace(found, note="what this rollup charges for its L1 could not be read: costs are without it")
     return found

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
 from monitor.chain import chains
 from monitor.chain.clock import SYSTEM, Clock
@@ -24,9 +23,9 @@ from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
-from monitor.pipeline.acting import ANEW, Acting, ExecutionView, builder, draft_of, health_wad, is_rescue
+from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, builder, draft_of, health_wad, is_rescue
 from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
-from monitor.pipeline.guardians import Guardian, Protection
+from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.plans import Options, Outlook, best, options, plan_for
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
@@ -130,7 +129,9 @@ class Guard:
             if watch is None or not is_rescue(action.draft):
                 continue
             decision = json.loads(action.draft.decision)
-            running = replace(watch, running=decision.get("rule_version", 0), running_aim=Aim.RAISE)
+            aim = Aim(decision.get("aim", Aim.RAISE))
+            fired = watch.fired if aim is Aim.RAISE else (aim,)
+            running = replace(watch, running=decision.get("rule_version", 0), running_aim=aim, fired=fired)
             self.watches[action.position_id] = running
             self.watches[action.position_id] = settled(running, action)
 
@@ -166,7 +167,8 @@ class Guard:
             before = watch
             rule = watch.rule
             watch = replace(watch, rule=self._buffered(rule, seen, report))
-            watch, change, decision = observe(watch, Observation(report.block, report.health, report.position.prices))
+            seen_now = Observation(report.block, report.health, report.position.prices, self._marks(seen, report))
+            watch, change, decision = observe(watch, seen_now)
             watch = replace(watch, rule=rule)
             self.watches[report.id] = watch
             if change is not None:
@@ -205,6 +207,15 @@ class Guard:
             acting.journal.hold(Hold(f"position:{report.id}", why), plan.block.timestamp)
             raise Refused(f"{why}: nothing is done until somebody releases it (levmon resume)")
         return basis
+
+    @staticmethod
+    def _marks(seen: Outlook, report: Report) -> Mapping[str, int]:
+        """What price lines are compared with."""
+        state = seen.snapshot.markets.get(report.subject.ref)
+        if report.position is None or report.health is None or state is None or state.known is None:
+            return {}
+        symbols = protocol_named(report.subject.ref.protocol).symbols(state.known.facts)
+        return line_prices(report.position.prices, symbols, report.health.unit.decimals)
 
     def _undone(self, before: Watch, watch: Watch, decided: Decided, block: BlockRef) -> Watch:
         """No action came of it. Dry, it counts as declined; else it is tried again after the rule's rest."""
@@ -264,8 +275,6 @@ class Guard:
                 said = f"{SUSPECT}, and repaying is not allowed"
                 return Decided(report.subject, decision, Proposal(), None, said=said)
             protection = replace(protection, actions=("repay",))
-        if decision.target is None:
-            return Decided(report.subject, decision, Proposal(), None, said="closing a position is not possible yet")
         if self.draining:
             return Decided(report.subject, decision, Proposal(), None, said="levmon is shutting down")
         choice = options(seen, report, self.guardian, 1)
@@ -285,7 +294,7 @@ class Guard:
             if plan is None:
                 return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
             basis = None if self.acting is None else await self._basis(self.acting, seen, report, plan)
-            return await self._carry_out(report, decision, decision.target, proposal, plan, basis)
+            return await self._carry_out(report, decision, proposal, plan, basis)
         except LevmonError as error:
             return Decided(report.subject, decision, Proposal(), None, said=error.message)
 
@@ -293,20 +302,25 @@ class Guard:
         self,
         report: Report,
         decision: Decision,
-        target: Fraction,
         proposal: Proposal,
         plan: Plan,
         basis: Basis | None,
     ) -> Decided:
         """Simulated where dry; else journaled, to be armed, simulated and signed by the next step."""
+        ending = None
+        if decision.target is None:
+            rule = self.protections[report.id].rule
+            line = rule.stop_loss if decision.aim is Aim.STOP_LOSS else rule.take_profit
+            ending = Ending(decision.aim, line, more=len(proposal.ladder) > 1)
         draft = draft_of(
             plan,
             self.guardian,
-            target,
+            decision.target,
             cause=decision.cause,
             rule=decision.rule,
             version=decision.version,
             basis=basis,
+            ending=ending,
         )
         if self.acting is None:
             call = builder(builtin())(plan.intent)
@@ -396,7 +410,12 @@ def settled(watch: Watch, action: Action, *, needless: bool = False) -> Watch:
             return replace(watch, running=None, running_aim=None)
         return rested(replace(watch, running=None, running_aim=None), action.changed_s)
     outcome = Outcome.DECLINED if needless else OUTCOMES.get(action.state, Outcome.FAILED)
-    return settle(watch, outcome, action.changed_s)
+    after = settle(watch, outcome, action.changed_s)
+    if action.state is ActionState.FINAL_OK and json.loads(action.draft.decision).get("more"):
+        # the line was acted upon for one debt of several: the next is to follow at once
+        fired = tuple(aim for aim in after.fired if aim is not watch.running_aim)
+        return replace(after, fired=fired, ready_at_s=min(after.ready_at_s, action.changed_s))
+    return after
 
 
 def rested(watch: Watch, at_s: int) -> Watch:

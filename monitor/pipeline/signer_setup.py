@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.core.actions import Step
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET
 from monitor.core.types import Address
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline.guardians import GWEI, Guardian
 from monitor.signer.config import MAX_AMOUNT
 
-MAX_GAS = 1_000_000
+MAX_GAS = 2_000_000
 MAX_TIP_WEI = 50 * GWEI
 
 
@@ -30,6 +31,18 @@ class ChainRules:
     symbols: dict[Address, str] = field(default_factory=dict)
     liquidate: dict[Address, AssetLimits] = field(default_factory=dict)
     """What may be paid of which debts to liquidate anybody; none: nobody is liquidated."""
+    routers: dict[Address, None] = field(default_factory=dict)
+
+    def add_guard(self, setup: GuardSetup, steps: Iterable[Step], kinds: Iterable[str]) -> None:
+        """Allow a guard to pay with any of these steps' assets; one without limits may be sold, and nothing else."""
+        by_guard = {step.intent.kind for step in steps if step.intent.to == setup.contract} & set(kinds)
+        if not by_guard:
+            return
+        self.contracts.setdefault(setup.contract, set()).update(by_guard)
+        self.routers[setup.router] = None
+        for step in steps:
+            self.assets.setdefault(step.asset, AssetLimits(0, 0, 0))
+            self.symbols[step.asset] = step.symbol
 
     def add(self, steps: Iterable[Step], limits: Mapping[Address, AssetLimits], kinds: Iterable[str]) -> None:
         """Allow these steps as far as they have limits and are of these kinds."""
@@ -99,6 +112,8 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
     yield f"max_cost_per_day_wei = {guardian.gas_per_day_wei}"
     if chain.liquidate:
         yield "liquidate = true  # anybody's position, by the contracts and with the assets below"
+    if chain.routers:
+        yield f"routers = [{', '.join(map(_text, chain.routers))}]"
     for address, kinds in chain.contracts.items():
         yield ""
         yield f"[[{table}.contracts]]"

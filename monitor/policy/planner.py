@@ -15,8 +15,13 @@ from typing import Any
 from monitor.core.actions import Intent, Limits, Plan, Step
 from monitor.core.types import Address, Health, Known, NoDebt, Position, Unknown
 from monitor.core.units import WAD, format_ratio, format_units, mul_div_down, mul_div_up
-from monitor.health.amounts import Found, smallest_amount
-from monitor.protocols.base import Protocol, reaches
+from monitor.health.amounts import Found, smallest_amount, worst_after
+from monitor.protocols.base import Impossible, Protocol, reaches
+
+RUNGS = 16
+"""A position that more actions would not end is not closed in this way."""
+DECIMALS = 78
+"""More than any token has: amounts of several are made comparable by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Refusal:
     key: str
     reason: str
     remedy: Intent | None = None
+    owner_must: str = ""
+    """What only the position's owner can do about it."""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.reason}"
@@ -92,25 +99,83 @@ def propose(
     if all(reaches(health, target) for health in then):
         return Proposal(note=f"health {shown(then[-1])} is not below {_decimal(target)}")
     bench = _Bench(protocol, target, terms, window_s, before, context)
-    enough, short, refused = bench.judge(protocol.rescue_steps(facts, position, rescue, window_s[-1]))
-    reasons = tuple(str(refusal) for refusal in refused)
+    steps = protocol.rescue_steps(facts, position, rescue, window_s[-1])
+    enough, short, refused = bench.judge([step for step in steps if not step.closes])
     if enough:
-        count = len(enough)
-        plans = (replace(plan, why=f"{plan.why}; {_place(n, count)}", refused=reasons) for n, plan in enumerate(enough))
-        return Proposal(plans=tuple(plans), refused=refused)
-    ladder = tuple(replace(plan, refused=reasons) for plan in bench.ladder([step for step, _ in short]))
+        return Proposal(plans=_ranked(enough, _texts(refused)), refused=refused)
+    # an owner's collateral is asked about at one state of the exchange, so it is no rung among others
+    rungs = [step for step, _ in short if step.swap is None]
+    ladder = _with(refused, bench.ladder(rungs))
     if ladder:
         return Proposal(ladder=ladder, refused=refused)
-    partial = tuple(replace(bench.plan(step, found), refused=reasons) for step, found in short)
+    partial = _with(refused, [bench.plan(step, found) for step, found in short])
     return Proposal(partial=partial, refused=refused, note="" if partial else "no step is possible")
+
+
+def propose_close(
+    protocol: Protocol[Any, Any],
+    facts: Any,
+    position: Position,
+    rescue: Any,
+    terms: Terms,
+    context: Any = None,
+) -> Proposal:
+    """Plans that end the position: by themselves in `plans`, cheapest first, else one after another in `ladder`.
+
+    Of a ladder the first is to be done and the rest only foretold: each leaves the exchange at another price. Where no
+    ladder ends it, `partial` has what could be done, and nothing is worth doing by itself. Nothing here raises.
+    """
+    now_s = position.block.timestamp
+    window_s = (now_s + 1, now_s + max(1, terms.margin_s))
+    before = protocol.evaluate(position, context)
+    if isinstance(before.verdict, Unknown):
+        return Proposal(note=f"nothing is planned on an unknown health: {before.verdict.reason}")
+    if isinstance(before.verdict, NoDebt):
+        return Proposal(note="there is no debt to close")
+    rungs: list[Plan] = []
+    refused: list[tuple[Refusal, ...]] = []
+    while len(rungs) < RUNGS:
+        bench = _Bench(protocol, None, terms, window_s, before, context)
+        steps = [step for step in protocol.rescue_steps(facts, position, rescue, window_s[-1]) if step.closes]
+        enough, short, why_not = bench.judge(steps)
+        refused.append(why_not)
+        if enough and not rungs:
+            return Proposal(plans=_ranked(enough, _texts(refused[0])), refused=refused[0])
+        if enough:
+            return Proposal(ladder=_with(refused[0], (*rungs, enough[0])), refused=refused[0])
+        if not short:
+            break
+        step, found = max(short, key=lambda pair: pair[1].amount * pair[0].price * 10 ** (DECIMALS - pair[0].decimals))
+        rungs.append(bench.plan(step, found))
+        try:
+            position = protocol.after(step.position, step.with_amount(found.amount), now_s)
+        except Impossible:
+            break
+        before = protocol.evaluate(position, context)
+    # what stands in the way of an end, where a start could be made
+    stuck = tuple(dict.fromkeys(refusal for why_not in refused for refusal in why_not))
+    return Proposal(partial=_with(stuck, rungs), refused=stuck, note="" if rungs else "no debt can be closed")
+
+
+def _texts(refused: Sequence[Refusal]) -> tuple[str, ...]:
+    return tuple(str(refusal) for refusal in refused)
+
+
+def _with(refused: Sequence[Refusal], plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    return tuple(replace(plan, refused=_texts(refused)) for plan in plans)
+
+
+def _ranked(plans: Sequence[Plan], reasons: tuple[str, ...]) -> tuple[Plan, ...]:
+    count = len(plans)
+    return tuple(replace(p, why=f"{p.why}; {_place(n, count)}", refused=reasons) for n, p in enumerate(plans))
 
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """What every step of one proposal is measured with."""
+    """What every step of one proposal is measured with. `target` None: the debt is to end."""
 
     protocol: Protocol[Any, Any]
-    target: Fraction
+    target: Fraction | None
     terms: Terms
     window_s: tuple[int, int]
     before: Health
@@ -118,15 +183,17 @@ class _Bench:
 
     def judge(self, steps: Sequence[Step]) -> tuple[list[Plan], list[tuple[Step, Found]], tuple[Refusal, ...]]:
         """Plans that reach the target, cheapest first; steps that help without reaching it, best first; refusals."""
-        enough: list[tuple[int, Plan]] = []
+        enough: list[tuple[Fraction, Plan]] = []
         short: list[tuple[Fraction, Step, Found]] = []
         refused: list[Refusal] = []
         for step in steps:
             found, bounded, why = self.try_step(step)
             if why:
-                refused.append(Refusal(step.key, why, step.remedy))
+                refused.append(Refusal(step.key, why, step.remedy, step.owner_must))
             elif found.reaches:
                 enough.append((self.price_of(bounded, found.amount), self.plan(bounded, found)))
+            elif self.target is None:
+                short.append((Fraction(0), bounded, found))
             else:
                 reason = f"all of {bounded.limited_by} reaches only {shown(found.health)}"
                 refused.append(Refusal(step.key, reason, step.remedy))
@@ -170,7 +237,7 @@ class _Bench:
         if (cost := self.cost_wei(step)) > (self.terms.max_cost_wei if self.terms.max_cost_wei is not None else cost):
             return nothing, step, f"may cost {cost} wei, more than the {self.terms.max_cost_wei} allowed"
         kept = self.terms.keep.get(step.asset, 0)
-        if (spare := step.purse - kept) < step.most:
+        if step.swap is None and (spare := step.purse - kept) < step.most:
             step = replace(step, most=spare, limited_by="what the purse may spend")
         if (limit := self.terms.most.get(step.asset, step.most)) < step.most:
             step = replace(step, most=limit, limited_by="what the limits allow")
@@ -178,8 +245,28 @@ class _Bench:
             most = format_units(max(step.most, 0), step.decimals)
             least = format_units(max(step.least, floor), step.decimals)
             return nothing, step, f"{step.limited_by} allows {most} {step.symbol}, the smallest step is {least}"
+        found, why = self.search(step, floor)
+        return found, step, why
+
+    def search(self, step: Step, floor: int) -> tuple[Found, str]:
+        """The amount for the target, or all for an end, and why it is out of the question if it is."""
+        if self.target is None:
+            found = self.all_of_it(step)
+            return found, found.why
+        if step.swap and (why := step.swap.outside(self.target)):
+            return Found(0, None, reaches=False), f"a target of {_decimal(self.target)} is {why}"
         found = smallest_amount(self.protocol, step, self.target, self.window_s, self.context, floor)
-        return found, step, found.why
+        if step.swap and found.health and (why := step.swap.outside(_ratio(found.health))):
+            return found, f"it leads to a health of {shown(found.health)}, {why}"
+        return found, found.why
+
+    def all_of_it(self, step: Step) -> Found:
+        """As much of a debt as the step can pay, whenever it lands."""
+        try:
+            worst = worst_after(self.protocol, step, step.most, self.window_s, self.context)
+        except Impossible as impossible:
+            return Found(0, None, reaches=False, why=str(impossible))
+        return Found(step.most, worst, reaches=isinstance(worst.verdict, NoDebt))
 
     def least(self, step: Step) -> int:
         """The smallest amount worth a transaction; all of a smaller debt is worth one too."""
@@ -197,12 +284,9 @@ class _Bench:
             return 0
         return mul_div_down(self.protocol.liquidation_loss(position), WAD, self.terms.native_price)
 
-    def price_of(self, step: Step, amount: int) -> int:
-        """What it takes in all, in the health's unit times 10**36, for comparing only."""
-        moved = amount * step.price * WAD * WAD // 10**step.decimals
-        native = self.terms.native_price or 0
-        total: int = moved + self.cost_wei(step) * native * WAD
-        return total
+    def price_of(self, step: Step, amount: int) -> Fraction:
+        """What it takes in all, in the health's unit, for comparing only."""
+        return step.loss(amount) + Fraction(self.cost_wei(step) * (self.terms.native_price or 0), WAD)
 
     def plan(self, step: Step, found: Found) -> Plan:
         """The plan to do the found amount of the step."""
@@ -235,8 +319,15 @@ class _Bench:
         unit = self.before.unit
         worth = format_units(found.amount * step.price // 10**step.decimals, unit.decimals)
         text = f"{step.intent.kind} {format_units(found.amount, step.decimals)} {step.symbol} ({worth} {unit.symbol})"
-        text += f": health {shown(self.before)} to {shown(found.health)}, target {_decimal(self.target)}"
-        if not found.reaches:
+        if step.swap is not None:
+            most = format_units(step.swap.limit(found.amount), step.swap.decimals)
+            text += f" for at most {most} {step.swap.symbol}"
+            text += f", a loss of {format_units(int(step.loss(found.amount)), unit.decimals)} {unit.symbol}"
+        text += f": health {shown(self.before)} to {shown(found.health)}"
+        text += f", target {_decimal(self.target)}" if self.target is not None else ""
+        if self.target is None:
+            text += ", which ends it" if found.reaches else f", as much as {step.limited_by} lets it"
+        elif not found.reaches:
             text += f", which all of {step.limited_by} does not reach"
         elif self.terms.least_value and found.amount == self.least(step):
             text += ", by the smallest step allowed"
@@ -250,6 +341,12 @@ def shown(health: Health | None) -> str:
     if isinstance(health.verdict, Known):
         return format_ratio(health.verdict.numerator, health.verdict.denominator, 4)
     return "without debt"
+
+
+def _ratio(health: Health) -> Fraction | None:
+    """Health as a number; None without debt."""
+    verdict = health.verdict
+    return Fraction(verdict.numerator, verdict.denominator) if isinstance(verdict, Known) else None
 
 
 def _gain(before: Health, expected: Health) -> Fraction:

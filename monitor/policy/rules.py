@@ -15,6 +15,7 @@ from fractions import Fraction
 from monitor.core.errors import ConfigError
 from monitor.core.thresholds import DEFAULT, Thresholds
 from monitor.core.types import BlockRef, Health, Known, Level
+from monitor.core.units import format_units
 from monitor.policy.levels import URGENCY, below, decimal, level
 
 JUMP = 4
@@ -37,15 +38,17 @@ class Aim(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """A price that calls for an end: at or below it, or at or above it if `above`. Raw, in the feed's own decimals.
+    """A price that calls for an end: at or below it, or at or above it if `above`. Raw, as observations have it.
 
-    After it was crossed it counts again once the price has been back on the good side by `rearm` of itself.
+    `decimals` of it are told to people. After it was crossed it counts again once the price has been back on the good
+    side by `rearm` of itself.
     """
 
     key: str
     price: int
     above: bool = False
     rearm: Fraction = Fraction(1, 50)
+    decimals: int = 0
 
     def crossed(self, price: int) -> bool:
         return price >= self.price if self.above else price <= self.price
@@ -116,11 +119,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of the position at one block."""
+    """What was seen of the position at one block. `marks`: prices as price lines have them, where those are others."""
 
     block: BlockRef
     health: Health
     prices: Mapping[str, int] = field(default_factory=dict)
+    marks: Mapping[str, int] = field(default_factory=dict)
+
+    def mark(self, line: PriceLine) -> int | None:
+        """The price that a line is compared with."""
+        return self.marks.get(line.key, self.prices.get(line.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +313,7 @@ def _rearm(watch: Watch, seen: Observation) -> Watch:
     kept = []
     for aim in watch.fired:
         line = lines[aim]
-        price = seen.prices.get(line.key) if line else None
+        price = seen.mark(line) if line else None
         if line is not None and (price is None or not line.recovered(price)):
             kept.append(aim)
     return replace(watch, fired=tuple(kept))
@@ -333,10 +341,11 @@ def _decide(watch: Watch, seen: Observation, confirm: int) -> Decision | None:
         return None
     lines = () if watch.doubted else ((Aim.STOP_LOSS, rule.stop_loss), (Aim.TAKE_PROFIT, rule.take_profit))
     for aim, line in lines:
-        price = seen.prices.get(line.key) if line else None
+        price = seen.mark(line) if line else None
         if line and price is not None and price > 0 and line.crossed(price) and aim not in watch.fired:
             side = "at or above" if line.above else "at or below"
-            return _decision(watch, seen, aim, f"the price of {line.key} is {price}, {side} {line.price}")
+            now, mark = (format_units(one, line.decimals) for one in (price, line.price))
+            return _decision(watch, seen, aim, f"the price of {line.key} is {now}, {side} {mark}")
     if hard:
         return _decision(watch, seen, Aim.RAISE, f"health is below the hard trigger {decimal(rule.hard_trigger)}")
     if watch.streak >= confirm and not watch.declined:

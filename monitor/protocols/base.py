@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
 from monitor.core.plan import done
 from monitor.core.types import (
@@ -174,11 +175,17 @@ class Protocol(ABC, Generic[M, C]):
     # -- acting: protocols that declare templates override these ---------------------------------------------------
 
     def rescue_context(
-        self, facts: M, guardian: Address, positions: Sequence[Position], block: BlockRef
+        self,
+        facts: M,
+        guardian: Address,
+        positions: Sequence[Position],
+        block: BlockRef,
+        guard: GuardSetup | None = None,
     ) -> ReadPlan[Any]:
         """What steps depend on besides the positions: the guardian's purse, allowances, caps, flags. Frozen.
 
-        Asked at the positions' own block. Default: nothing, and so no steps.
+        With `guard` also what the owners allow that contract to do, and what it would cost. Asked at the positions' own
+        block. Default: nothing, and so no steps.
         """
         return done(None)
 

@@ -97,6 +97,7 @@ class ChainConfig(_Model):
 
     `liquidate`: anybody's position may be liquidated, by the listed contracts, for and with the listed assets, and
     within the assets' own limits for that, which count apart from the others.
+    `routers`: exchanges that a contract may be told to trade through; they are never called themselves.
     """
 
     chain_id: Annotated[int, Field(ge=1, lt=2**53)]
@@ -109,6 +110,7 @@ class ChainConfig(_Model):
     liquidate: bool = False
     contracts: Annotated[tuple[ContractConfig, ...], Field(strict=False)] = ()
     assets: Annotated[tuple[AssetConfig, ...], Field(strict=False)] = ()
+    routers: Annotated[tuple[ChecksumAddress, ...], Field(strict=False)] = ()
 
     def contract(self, address: Address) -> ContractConfig | None:
         """The entry of a contract, if it has one."""

@@ -36,6 +36,8 @@ class Defences:
     """only listed assets move"""
     spenders: bool = True
     """only listed contracts are approved"""
+    routers: bool = True
+    """only listed routers trade"""
     no_unlimited: bool = True
     """no allowance or amount that tokens take for infinite"""
     no_value: bool = True

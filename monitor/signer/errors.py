@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     ARGUMENTS = "arguments"
     ASSET = "asset"
     SPENDER = "spender"
+    ROUTER = "router"
     RECIPIENT = "recipient"
     UNLIMITED = "unlimited"
     VALUE = "value"

@@ -155,10 +155,22 @@ def _check_target(intent: Intent, chain: ChainConfig, bound: Bound, defences: De
         raise Denied(Refusal.KIND, f"{intent.kind} is not listed for {intent.to}")
     if defences.spenders and spender and chain.contract(str(bound.value(spender, intent))) is None:
         raise Denied(Refusal.SPENDER, "the spender is not a listed contract")
+    _check_trade(intent, chain, bound, defences)
     most = contract.max_value_wei if contract else 0
     if defences.no_value and intent.value_wei > most:
         raise Denied(Refusal.VALUE, f"{intent.value_wei} wei are more than the {most} that may go along")
     return asset
+
+
+def _check_trade(intent: Intent, chain: ChainConfig, bound: Bound, defences: Defences) -> None:
+    """What is sold for the asset, where, and for at most how much."""
+    sold, router, most = (bound.by_role(role) for role in ("collateral", "router", "bound"))
+    if defences.assets and sold and chain.asset(str(bound.value(sold, intent))) is None:
+        raise Denied(Refusal.ASSET, f"{bound.value(sold, intent)} is not a listed asset")
+    if defences.routers and router and bound.value(router, intent) not in chain.routers:
+        raise Denied(Refusal.ROUTER, "the router is not a listed one")
+    if defences.no_unlimited and most and infinite(int(bound.value(most, intent))):
+        raise Denied(Refusal.UNLIMITED, f"{most.name} has no limit")
 
 
 def _check_amount(intent: Intent, bound: Bound, asset: AssetConfig | None, defences: Defences) -> int:

@@ -31,10 +31,16 @@ from monitor.signer.errors import Denied, Refusal
 PACKAGE = "monitor.protocols"
 FORMAT = "levmon-template/1"
 FILE_LIMIT = 64_000
-ROLES = frozenset({"", "asset", "amount", "allowance", "received", "recipient", "spender"})
+ROLES = frozenset(
+    {
+        *("", "asset", "amount", "allowance", "received", "recipient", "spender"),
+        *("collateral", "router", "bound", "action"),
+    }
+)
 SOURCES = frozenset({"intent", "owner", "constant"})
-ADDRESS_ROLES = frozenset({"asset", "received", "recipient", "spender"})
+ADDRESS_ROLES = frozenset({"asset", "received", "recipient", "spender", "collateral", "router"})
 AMOUNT_ROLES = frozenset({"amount", "allowance"})
+NUMBER_ROLES = AMOUNT_ROLES | {"bound"}
 _WORD = re.compile(r"address|bool|u?int\d{1,3}|bytes\d{1,2}")
 _SIGNATURE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}(\((?:[a-z0-9]+(?:,[a-z0-9]+)*)?\))")
 
@@ -79,18 +85,18 @@ def _encode(called: Function, template: Template, values: list[int | str]) -> by
             raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is not a checksummed address")
         if kind == "bool" and value not in (0, 1):
             raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is neither 0 nor 1")
-        words.append(bool(value) if kind == "bool" else _bytes(value) if kind.startswith("bytes") else value)
+        words.append(bool(value) if kind == "bool" else _bytes(value, kind) if kind.startswith("bytes") else value)
     try:
         return called.encode(tuple(words))
     except DecodeError:
         raise Denied(Refusal.ARGUMENTS, f"{template.kind}: an argument does not fit its type") from None
 
 
-def _bytes(value: int | str) -> bytes:
-    try:
-        return bytes.fromhex(str(value).removeprefix("0x"))
-    except ValueError:
-        raise Denied(Refusal.ARGUMENTS, "a constant is not hex") from None
+def _bytes(value: int | str, kind: str) -> bytes:
+    """All of a bytesN: what is shorter would be padded unseen."""
+    if not re.fullmatch(rf"0x[0-9a-f]{{{2 * int(kind.removeprefix('bytes'))}}}", str(value)):
+        raise Denied(Refusal.ARGUMENTS, f"what should be {kind} is not that many bytes in hex")
+    return bytes.fromhex(str(value)[2:])
 
 
 def _checksummed(text: str) -> bool:
@@ -113,18 +119,8 @@ def bind(template: Template, called: Function) -> Bound:
     if set(roles) >= AMOUNT_ROLES:
         raise no("it moves an amount and grants an allowance at once")
     for rule, kind in zip(template.args, called.inputs, strict=True):
-        if rule.source not in SOURCES or rule.role not in ROLES:
-            raise no(f"{rule.name} has an unknown source or role")
-        if not _WORD.fullmatch(kind):
-            raise no(f"{rule.name} is a {kind}, not one word")
-        if (rule.role in ADDRESS_ROLES and kind != "address") or (
-            rule.role in AMOUNT_ROLES and not kind.startswith("uint")
-        ):
-            raise no(f"{rule.name} is a {kind} and cannot be the {rule.role}")
-        if rule.source == "owner" and kind != "address":
-            raise no(f"{rule.name} is a {kind} and cannot be the owner")
-        if rule.source == "intent" and not rule.role and not (kind == "bool" or "int" in kind):
-            raise no(f"{rule.name} is left to the intent and no rule would judge it")
+        if why := _unfit(rule, kind):
+            raise no(f"{rule.name} {why}")
         if rule.source == "constant":
             one = Function(called.name, called.selector, (kind,), ())
             try:
@@ -132,6 +128,26 @@ def bind(template: Template, called: Function) -> Bound:
             except Denied as wrong:
                 raise no(wrong.message) from None
     return Bound(template, called)
+
+
+def _unfit(rule: ArgRule, kind: str) -> str:
+    """Why no argument of that type can be what the rule says; empty if it can."""
+    if rule.source not in SOURCES or rule.role not in ROLES:
+        return "has an unknown source or role"
+    if not _WORD.fullmatch(kind):
+        return f"is a {kind}, not one word"
+    fits = (
+        (rule.role in ADDRESS_ROLES, kind == "address"),
+        (rule.role in NUMBER_ROLES, kind.startswith("uint")),
+        (rule.role == "action", kind == "bytes32"),
+    )
+    if any(asked and not right for asked, right in fits):
+        return f"is a {kind} and cannot be the {rule.role}"
+    if rule.source == "owner" and kind != "address":
+        return f"is a {kind} and cannot be the owner"
+    if rule.source == "intent" and not rule.role and not (kind == "bool" or "int" in kind):
+        return "is left to the intent and no rule would judge it"
+    return ""
 
 
 def builtin() -> Templates:

@@ -148,7 +148,7 @@ class Rescues:
             tally.wrong.append(f"{position.id}: after {rungs} steps of a ladder nothing reaches the target any more")
         else:
             own = [r.reason for r in proposal.refused if r.key.startswith(tally.kind)]
-            tally.refused[_summary(own or [proposal.note])] += 1
+            tally.refused[summary(own or [proposal.note])] += 1
 
     async def _endangered(self, target: Fraction) -> Position:
         """A borrower whose health random prices and time have brought between 0.9 and the target."""
@@ -295,7 +295,7 @@ class Rescues:
         return any(probe(at_s, at_s) is False for at_s in range(now_s + MARGIN_S, now_s, -1))
 
 
-def _summary(reasons: list[str]) -> str:
+def summary(reasons: list[str]) -> str:
     """The most telling reason: the one that names most."""
     return Counter(reason.partition(":")[0] for reason in reasons).most_common(1)[0][0]
 

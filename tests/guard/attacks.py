@@ -152,9 +152,9 @@ def more_than_is_owed(s: Scene) -> str:
     return s.deleverage(amount=29_500 * USDC)
 
 
-@attack("MAX_REPAY")
+@attack("no more than max_repay", f"{DONE}, {20_000 * USDC} repaid")
 def more_debt_than_was_signed_for(s: Scene) -> str:
-    return s.close(amount=29_000 * USDC - 1)
+    return f"{s.close(amount=20_000 * USDC)}, {s.acted()[2][2]} repaid"
 
 
 # ------------------------------------------------------------------------------------------------- price and trade

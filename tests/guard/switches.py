@@ -17,6 +17,7 @@ LIQUIDATOR = ROOT / "monitor" / "contracts" / "liquidator.vy"
 # a defence that is no assert: its name, and the one line that is it
 STATEMENTS = {
     "spend the id": "self.used[owner][action_id] = True",
+    "no more than max_repay": "repay = min(repay, max_repay)",
     "book the day": "self.spent[owner][today] = total",
     "take back the router's allowance": "self._disallow(job.collateral, job.router)",
     "take back the pool's allowance": "self._disallow(collateral, POOL)",

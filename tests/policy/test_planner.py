@@ -9,7 +9,7 @@ import pytest
 from monitor.core.types import Known, Position
 from monitor.policy.planner import Proposal, Terms, propose
 from monitor.protocols.aave_v3 import PROTOCOL
-from monitor.protocols.aave_v3.purse import Supply
+from monitor.protocols.aave_v3.records import Supply
 from monitor.protocols.aave_v3.templates import APPROVE
 from monitor.protocols.base import Impossible
 from monitor.protocols.liquity_v1 import PROTOCOL as LIQUITY

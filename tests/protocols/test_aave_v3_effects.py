@@ -15,8 +15,8 @@ from monitor.core.types import Known, NoDebt, Position
 from monitor.health.amounts import smallest_amount
 from monitor.protocols.aave_v3 import PROTOCOL, words
 from monitor.protocols.aave_v3.math import calculateCompoundedInterest, percentMul, rayDiv, rayMul
-from monitor.protocols.aave_v3.purse import Supply, supply_room
-from monitor.protocols.aave_v3.records import Category, ReserveState
+from monitor.protocols.aave_v3.purse import supply_room
+from monitor.protocols.aave_v3.records import Category, ReserveState, Supply
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Impossible, reaches
 from tests.protocols.aave_v3_positions import NOW_S, RAY, asset, bitmap, position, reserve

@@ -57,7 +57,7 @@ def repaid(rules: Rules, state: State, reserve: ReserveState, amount: int, at_s:
     """The account after `amount` (at most the variable debt) is repaid. May raise: Impossible, ArithmeticReverts."""
     if why := repay_refused(reserve):
         raise Impossible(why)
-    _check_amount(amount)
+    check_amount(amount)
     index = normalized_debt(rules, reserve, at_s)
     debt = variable_debt_balance(rules, reserve.scaled_variable_debt, index)
     paid = min(amount, debt)
@@ -69,7 +69,7 @@ def repaid(rules: Rules, state: State, reserve: ReserveState, amount: int, at_s:
     configuration = state.user_configuration
     if owed == 0:
         configuration = words.with_borrowing(configuration, reserve.id, borrowing=False)
-    return _with(state, replace(_updated(rules, reserve, at_s), scaled_variable_debt=left), configuration)
+    return with_reserve(state, replace(updated(rules, reserve, at_s), scaled_variable_debt=left), configuration)
 
 
 def repay_refused(reserve: ReserveState) -> str:
@@ -93,7 +93,7 @@ def supplied(rules: Rules, state: State, reserve: ReserveState, amount: int, at_
     """The account after `amount` is supplied in its name. May raise: Impossible, ArithmeticReverts."""
     if why := supply_refused(reserve):
         raise Impossible(why)
-    _check_amount(amount)
+    check_amount(amount)
     minted = minted_by(rules, amount, normalized_income(reserve, at_s))
     if minted == 0:
         name = "InvalidAmount" if rules.directed_rounding else "InvalidMintAmount"
@@ -101,8 +101,8 @@ def supplied(rules: Rules, state: State, reserve: ReserveState, amount: int, at_
     configuration = state.user_configuration
     if reserve.scaled_a_token == 0 and enabled_by_first_supply(rules, state, reserve):
         configuration = words.with_collateral(configuration, reserve.id)
-    changed = replace(_updated(rules, reserve, at_s), scaled_a_token=reserve.scaled_a_token + minted)
-    return _with(state, changed, configuration)
+    changed = replace(updated(rules, reserve, at_s), scaled_a_token=reserve.scaled_a_token + minted)
+    return with_reserve(state, changed, configuration)
 
 
 def supply_refused(reserve: ReserveState) -> str:
@@ -169,14 +169,15 @@ def _closed(reserve: ReserveState) -> str:
     return ""
 
 
-def _check_amount(amount: int) -> None:
+def check_amount(amount: int) -> None:
+    """May raise: Impossible."""
     if amount <= 0:
         raise Impossible("InvalidAmount: nothing is no amount")
     if amount >= LARGEST:
         raise Impossible("the amount does not fit the contract's numbers")
 
 
-def _updated(rules: Rules, reserve: ReserveState, at_s: int) -> ReserveState:
+def updated(rules: Rules, reserve: ReserveState, at_s: int) -> ReserveState:
     """The reserve with its indices written at `at_s`. ReserveLogic.updateState.
 
     Where nobody has variable debt the contract leaves that index alone; no balance depends on it then.
@@ -189,6 +190,7 @@ def _updated(rules: Rules, reserve: ReserveState, at_s: int) -> ReserveState:
     )
 
 
-def _with(state: State, changed: ReserveState, configuration: int) -> State:
+def with_reserve(state: State, changed: ReserveState, configuration: int) -> State:
+    """The account with one reserve and the bitmap changed."""
     reserves = tuple(changed if reserve.id == changed.id else reserve for reserve in state.reserves)
     return replace(state, reserves=reserves, user_configuration=configuration)

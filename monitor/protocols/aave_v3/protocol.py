@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
+from monitor.core.plan import gather
 from monitor.core.types import (
     Address,
     BlockRef,
@@ -26,8 +28,10 @@ from monitor.core.types import (
 from monitor.oracles.chainlink import as_price
 from monitor.protocols.aave_v3.account import price_key
 from monitor.protocols.aave_v3.deployments import DEPLOYMENTS
-from monitor.protocols.aave_v3.effects import after
 from monitor.protocols.aave_v3.explain import explain
+from monitor.protocols.aave_v3.guard import GuardState, read_guard
+from monitor.protocols.aave_v3.guard_steps import guard_steps
+from monitor.protocols.aave_v3.guarded import after
 from monitor.protocols.aave_v3.happenings import read_happenings
 from monitor.protocols.aave_v3.keeper import liquidated, loss, pairs
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
@@ -143,12 +147,19 @@ class AaveV3(Protocol[Facts, Context]):
     # -- acting --------------------------------------------------------------------------------------------------------
 
     def rescue_context(
-        self, facts: Facts, guardian: Address, positions: Sequence[Position], block: BlockRef
+        self,
+        facts: Facts,
+        guardian: Address,
+        positions: Sequence[Position],
+        block: BlockRef,
+        guard: GuardSetup | None = None,
     ) -> ReadPlan[Purse]:
-        return read_purse(facts, guardian, positions)
+        if guard is None:
+            return read_purse(facts, guardian, positions)
+        return _purse_and_guard(read_purse(facts, guardian, positions), read_guard(facts, guard, guardian, positions))
 
     def rescue_steps(self, facts: Facts, position: Position, rescue: Purse, until_s: int) -> list[Step]:
-        return steps(facts, position, rescue, until_s)
+        return [*steps(facts, position, rescue, until_s), *guard_steps(facts, position, rescue, until_s)]
 
     def after(self, position: Position, intent: Intent, at_s: int) -> Position:
         return after(position, intent, at_s)
@@ -232,3 +243,11 @@ class AaveV3(Protocol[Facts, Context]):
         if outcome.verdict is False or outcome.seizure is None:
             return Refusal(next(gate for gate in outcome.gates if gate.state == "shut"))
         return outcome.seizure
+
+
+def _purse_and_guard(purse: ReadPlan[Purse], guard: ReadPlan[GuardState]) -> ReadPlan[Purse]:
+    """Both in the same rounds; neither lets a failed call end it."""
+    plans: list[ReadPlan[Any]] = [purse, guard]
+    found: list[Any] = yield from gather(plans)
+    read: Purse = replace(found[0], guard=found[1])
+    return read

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monitor.core.types import Address, Call, Ok, Position, Query, ReadPlan
 from monitor.core.units import RAY
@@ -31,23 +31,14 @@ from monitor.protocols.aave_v3.reading import (
     price_call,
     token_call,
 )
-from monitor.protocols.aave_v3.records import Facts, ReserveFacts, ReserveState
+from monitor.protocols.aave_v3.records import Facts, ReserveFacts, ReserveState, Supply
 from monitor.protocols.aave_v3.versions import TABLE, Rules
+
+if TYPE_CHECKING:
+    from monitor.protocols.aave_v3.guard import GuardState
 
 ACCRUED = 12
 """accruedToTreasury's place in getReserveData's struct; the same in every version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Supply:
-    """All that is supplied to a reserve with a cap, and the debts whose interest the treasury shares in."""
-
-    scaled: int
-    accrued_to_treasury: int
-    scaled_variable_debt: int
-    stable_principal: int = 0
-    stable_rate: int = 0
-    stable_update_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +63,8 @@ class Purse:
     pool: Address
     reserves: tuple[PurseReserve, ...]
     deposits: tuple[tuple[Address, Address, int], ...]
+    guard: GuardState | None = None
+    """None where the guardian has no guard for this pool."""
 
     def deposit(self, owner: Address, asset: Address) -> int | None:
         return next((scaled for who, what, scaled in self.deposits if (who, what) == (owner, asset)), None)
@@ -98,9 +91,7 @@ def read_purse(facts: Facts, guardian: Address, positions: Sequence[Position]) -
     first += [token_call(reserve.a_token, "scaledBalanceOf", owner) for owner, reserve in unheld]
     yield from book.ask(first)
     datas = {reserve.asset: book.known(pool_call(facts, "getReserveData", reserve.asset)) for reserve in usable}
-    yield from book.ask(
-        call for data in datas.values() if data and _capped(data) for call in _supply_calls(rules, data)
-    )
+    yield from book.ask(call for data in datas.values() if data and _capped(data) for call in supply_calls(rules, data))
     deposits = [
         (owner, reserve.asset, book.known(token_call(reserve.a_token, "scaledBalanceOf", owner)))
         for owner, reserve in unheld
@@ -124,7 +115,8 @@ def _capped(data: Any) -> bool:
     return data is not None and words.supply_cap(data[0][0]) != 0
 
 
-def _supply_calls(rules: Rules, data: tuple[Any, ...]) -> list[Call]:
+def supply_calls(rules: Rules, data: tuple[Any, ...]) -> list[Call]:
+    """What `supply_of` reads, for a reserve's data."""
     calls = [
         Call(data[token], "aave_v3_token.scaledTotalSupply", allow_revert=True) for token in (A_TOKEN, VARIABLE_TOKEN)
     ]
@@ -153,12 +145,13 @@ def _reserve(
         scaled_a_token=0,
         scaled_variable_debt=0,
     )
-    supply = _supply(rules, book, data) if _capped(data) else None
+    supply = supply_of(rules, book, data) if _capped(data) else None
     return PurseReserve(reserve.asset, reserve.symbol, empty, price, supply, balance, allowance)
 
 
-def _supply(rules: Rules, book: Book, data: tuple[Any, ...]) -> Supply | None:
-    scaled_call, variable_call, *stable_call = _supply_calls(rules, data)
+def supply_of(rules: Rules, book: Book, data: tuple[Any, ...]) -> Supply | None:
+    """All that is supplied to a reserve; None where a part could not be read."""
+    scaled_call, variable_call, *stable_call = supply_calls(rules, data)
     scaled, variable = book.known(scaled_call), book.known(variable_call)
     if scaled is None or variable is None:
         return None
@@ -182,7 +175,7 @@ def supply_room(rules: Rules, reserve: ReserveState, supply: Supply, at_s: int) 
     """
     cap: int = words.supply_cap(reserve.configuration) * 10 ** words.decimals(reserve.configuration)
     index = normalized_income(reserve, at_s)
-    scaled = supply.scaled + _accrued(rules, reserve, supply, at_s)
+    scaled = supply.scaled + accrued(rules, reserve, supply, at_s)
     if not rules.directed_rounding:
         return max(cap - rayMul(scaled, index), 0)
     # from 3.5 the new shares are added before the balance is taken: the largest amount whose shares still fit
@@ -192,7 +185,7 @@ def supply_room(rules: Rules, reserve: ReserveState, supply: Supply, at_s: int) 
     return ((shares + 1) * index - 1) // RAY
 
 
-def _accrued(rules: Rules, reserve: ReserveState, supply: Supply, at_s: int) -> int:
+def accrued(rules: Rules, reserve: ReserveState, supply: Supply, at_s: int) -> int:
     """The treasury's scaled share with the interest until `at_s`. ReserveLogic._accrueToTreasury."""
     factor = words.reserve_factor(reserve.configuration)
     if factor == 0 or at_s == reserve.last_update_s:

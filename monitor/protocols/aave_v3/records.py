@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from monitor.core.actions import Swap
 from monitor.core.types import Address, MarketRef
 from monitor.oracles.chainlink import Reading
 
@@ -91,8 +92,43 @@ class ReserveState:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """All that is supplied to a reserve, and the debts whose interest the treasury shares in. Scaled balances."""
+
+    scaled: int
+    accrued_to_treasury: int
+    scaled_variable_debt: int
+    stable_principal: int = 0
+    stable_rate: int = 0
+    stable_update_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to pay a debt with collateral through a guard contract, as it is at the position's block.
+
+    `premium_bps` is the flash loan's, `to_treasury_bps` the treasury's part of it; suppliers of the debt's asset share
+    the rest, which `supply` tells (None: not read, and nothing is counted on). `returned`: the pool takes back what is
+    not sold; else it goes to the owner's wallet.
+    """
+
+    collateral: Address
+    debt: Address
+    router: Address
+    fee: int
+    swap: Swap
+    premium_bps: int
+    to_treasury_bps: int
+    supply: Supply | None
+    returned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """One account's raw state. `sentinel` is the zero address where the market has none."""
+    """One account's raw state. `sentinel` is the zero address where the market has none.
+
+    `routes` are known only where rescues are judged; health has nothing to do with them.
+    """
 
     base_symbol: str
     base_unit: int
@@ -100,6 +136,7 @@ class State:
     user_configuration: int
     category: Category | None
     reserves: tuple[ReserveState, ...]
+    routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 
-from monitor.core.actions import Step
+from monitor.core.actions import Step, Swap
 from monitor.core.types import Address, Position
 from monitor.core.units import RAY, WAD
 from monitor.protocols.aave_v3.account import (
@@ -27,16 +27,20 @@ from monitor.protocols.aave_v3.account import (
     supplied_balance,
     variable_debt_balance,
 )
-from monitor.protocols.aave_v3.effects import after, burnt_by, minted_by
+from monitor.protocols.aave_v3.effects import burnt_by, minted_by
+from monitor.protocols.aave_v3.guarded import after, route_of, trade_of, traded
 from monitor.protocols.aave_v3.liquidation import HEALTH_FACTOR_LIQUIDATION_THRESHOLD
 from monitor.protocols.aave_v3.math import PERCENTAGE_FACTOR, ArithmeticReverts
-from monitor.protocols.aave_v3.templates import REPAY
+from monitor.protocols.aave_v3.templates import BY_GUARD, REPAY
 from monitor.protocols.aave_v3.verdict import account_of
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 from monitor.protocols.aave_v3.words import reserve_ids
+from monitor.protocols.base import Impossible
 
 Probe = Callable[[int, int], bool | None]
 """(low, high) -> unhealthy at all of it (True), at none of it (False), or undecided (None; never if low == high)."""
+GUESSES = 6
+"""After so many the guess no longer moves by what matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
 
     Only one balance moves with the amount: all else is brought to `at_s` once. May raise: Impossible, Undecidable.
     """
+    if step.intent.kind in BY_GUARD:
+        return _traded_probe(step, target, at_s)
     lean = _lean(step)
     first = after(lean, step.with_amount(step.most), at_s)
     account = account_of(first, at_s)
@@ -173,6 +179,39 @@ def amount_probe(step: Step, target: Fraction, at_s: int) -> Probe:
     return probe
 
 
+def _traded_probe(step: Step, target: Fraction, at_s: int) -> Probe:
+    """The same where collateral pays: with the amount both the debt and the collateral shrink."""
+    lean = _lean(step)
+    account_of(lean, at_s)
+    rules, moving = TABLE[lean.rule.version], _moving(step)
+
+    @cache
+    def held(amount: int) -> tuple[tuple[Holding, int], ...]:
+        intent = step.with_amount(amount)
+        trade = trade_of(lean, intent, at_s)
+        state = traded(lean, route_of(lean.state, intent), trade, at_s, checked=False)
+        return tuple((h, price_of(h, lean.prices)) for h in holdings(rules, state, at_s))
+
+    def bound(amount: int, sign: int) -> Sums:
+        return _sums(rules, ((_jittered(holding, moving, sign), price) for holding, price in held(amount)))
+
+    def single(amount: int) -> bool:
+        try:
+            changed = after(lean, step.with_amount(amount), at_s)
+        except Impossible:
+            return False
+        sums = _sums(rules, ((h, price_of(h, changed.prices)) for h in holdings(rules, changed.state, at_s)))
+        return bool(_reaches(rules, sums, sums, target, single=True))
+
+    def probe(low: int, high: int) -> bool | None:
+        if low == high:
+            return single(low)
+        # collateral between what is left after much and after little, debt too; neither goes with the other here
+        return _reaches(rules, bound(high, -1), bound(low, 1), target, single=False)
+
+    return probe
+
+
 def amount_guess(step: Step, target: Fraction, at_s: int) -> int | None:
     """Where weighted collateral over debt is the target, if nothing were rounded. May raise: Undecidable."""
     lean = _lean(step)
@@ -181,6 +220,8 @@ def amount_guess(step: Step, target: Fraction, at_s: int) -> int | None:
     (holding,) = (h for h in account.held if h.reserve.asset == step.asset)
     if not step.price:
         return None
+    if step.swap is not None:
+        return _traded_guess(step, step.swap, sums, target, account.held)
     # the debt, or the weighted collateral, that would be right; each times the target's denominator or numerator
     if step.intent.kind == REPAY.kind:
         unit = PERCENTAGE_FACTOR * target.numerator
@@ -191,6 +232,24 @@ def amount_guess(step: Step, target: Fraction, at_s: int) -> int | None:
     return value * holding.unit // (unit * step.price)
 
 
+def _traded_guess(step: Step, swap: Swap, sums: Sums, target: Fraction, held: Iterable[Holding]) -> int | None:
+    """The exchange's price moves with the amount: from one guess to the next."""
+    threshold = next(
+        (h.threshold if h.enabled else 0 for h in held if h.reserve.asset == swap.collateral and h.supplied), 0
+    )
+    missing = sums.debt * target - Fraction(sums.weighted, PERCENTAGE_FACTOR)
+    unit, amount = 10**step.decimals, step.most
+    for _ in range(GUESSES):
+        if amount <= 0:
+            return None
+        paid = Fraction(swap.sold.at(amount) * swap.price * unit, 10**swap.decimals * amount * step.price)
+        gain = target - paid * Fraction(threshold, PERCENTAGE_FACTOR)
+        if gain <= 0:
+            return None
+        amount = min(int(missing / gain * unit / step.price), step.most)
+    return amount
+
+
 def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
     """Over the timestamps at which a step of `amount` may land: whether health right after it is `target` or more.
 
@@ -198,6 +257,7 @@ def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
     raise: Impossible, Undecidable.
     """
     rules, intent, lean = TABLE[step.position.rule.version], step.with_amount(amount), _lean(step)
+    moving = _moving(step)
 
     @cache
     def held(moment_s: int) -> tuple[tuple[Holding, int], ...]:
@@ -206,7 +266,7 @@ def moment_probe(step: Step, target: Fraction, amount: int) -> Probe:
 
     def beside(moment_s: int, sign: int) -> Sums:
         # shares are rounded at an index that moves, so the changed balance jitters by units while the others grow
-        return _sums(rules, ((_jittered(holding, step.asset, sign), price) for holding, price in held(moment_s)))
+        return _sums(rules, ((_jittered(holding, moving, sign), price) for holding, price in held(moment_s)))
 
     def probe(low: int, high: int) -> bool | None:
         if low == high:
@@ -234,9 +294,18 @@ def _reaches(rules: Rules, low: Sums, high: Sums, target: Fraction, *, single: b
     return None if below is None else not below
 
 
-def _jittered(holding: Holding, asset: Address, sign: int) -> Holding:
-    """The changed holding off its smooth course by more than rounding to whole shares and units ever takes it."""
-    if holding.reserve.asset != asset:
+def _moving(step: Step) -> frozenset[Address]:
+    """The assets whose balances the step changes."""
+    return frozenset({step.asset, *([step.swap.collateral] if step.swap else [])})
+
+
+def _jittered(holding: Holding, moving: frozenset[Address], sign: int) -> Holding:
+    """A changed holding off its smooth course by more than rounding to whole shares and units ever takes it.
+
+    A trade rounds twice to shares, when aTokens leave and when the rest is supplied, each time by half of one at most
+    (from 3.5 by one, and both to the owner's harm).
+    """
+    if holding.reserve.asset not in moving:
         return holding
     units = sign * 2 * (max(holding.normalized_income, holding.normalized_debt) // RAY + 2)
     supplied, debt = max(holding.supplied + units, 0), max(holding.variable_debt + units, 0)

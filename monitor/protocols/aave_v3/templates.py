@@ -1,8 +1,8 @@
-"""The calls of Aave V3 that need nothing from a position's owner: what brings it back, and liquidation. Data only.
+"""The calls of Aave V3 that bring a position back, from a purse or by a guard as its owner allows, and liquidation.
 
-Interest mode 2 is the variable one, the only one since 3.2. `repay` takes at most the debt, whatever the amount says,
-but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay, supply and liquidationCall
-of V3.0 to 3.7, and approve of EIP-20.
+Data only. Interest mode 2 is the variable one, the only one since 3.2. `repay` takes at most the debt, whatever the
+amount says, but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay, supply and
+liquidationCall of V3.0 to 3.7, approve of EIP-20, and monitor/contracts/guard.vy.
 """
 
 from __future__ import annotations
@@ -53,4 +53,20 @@ LIQUIDATE = Template(
     opt_in="liquidate",
     event="aave_v3_pool.LiquidationCall",
 )
-TEMPLATES = (REPAY, SUPPLY, APPROVE, LIQUIDATE)
+GUARDED = (
+    ArgRule("owner", "owner", "recipient"),
+    ArgRule("action_id", "intent", "action"),
+    ArgRule("deadline", "intent"),
+    ArgRule("collateral", "intent", "collateral"),
+    ArgRule("debt", "intent", "asset"),
+    ArgRule("amount", "intent", "amount"),
+    ArgRule("max_collateral", "intent", "bound"),
+    ArgRule("router", "intent", "router"),
+    ArgRule("fee", "intent"),
+)
+DELEVERAGE = Template(
+    "aave-v3/deleverage", "guard.deleverage", GUARDED, "repay debt with the owner's collateral through the guard"
+)
+CLOSE = Template("aave-v3/close", "guard.close", GUARDED, "repay all of a debt with the owner's collateral")
+BY_GUARD = frozenset({DELEVERAGE.kind, CLOSE.kind})
+TEMPLATES = (REPAY, SUPPLY, APPROVE, LIQUIDATE, DELEVERAGE, CLOSE)

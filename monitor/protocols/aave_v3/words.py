@@ -46,6 +46,11 @@ def paused(word: int) -> bool:
     return bits(word, 60, 60) == 1
 
 
+def flash_loans(word: int) -> bool:
+    """Whether the reserve is lent within a transaction."""
+    return bits(word, 63, 63) == 1
+
+
 def reserve_factor(word: int) -> int:
     """The treasury's share of the interest in basis points."""
     return bits(word, 64, 79)
@@ -110,6 +115,12 @@ def with_borrowing(user_configuration: int, reserve_id: int, *, borrowing: bool)
     return user_configuration | bit if borrowing else user_configuration & ~bit
 
 
-def with_collateral(user_configuration: int, reserve_id: int) -> int:
-    """UserConfiguration.setUsingAsCollateral(..., true)."""
-    return user_configuration | 1 << 2 * reserve_id + 1
+def with_collateral(user_configuration: int, reserve_id: int, *, used: bool = True) -> int:
+    """UserConfiguration.setUsingAsCollateral."""
+    bit = 1 << 2 * reserve_id + 1
+    return user_configuration | bit if used else user_configuration & ~bit
+
+
+def is_borrowing_any(user_configuration: int) -> bool:
+    """UserConfiguration.isBorrowingAny."""
+    return any(is_borrowing(user_configuration, reserve_id) for reserve_id in reserve_ids(user_configuration))
