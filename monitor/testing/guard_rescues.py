@@ -197,6 +197,8 @@ class GuardRescues(Rescues):
             name, _, _ = refusal.reason.partition(":")
             if (name not in BEFOREHAND and not name.startswith("Reserve")) or not refusal.key.startswith(tally.kind):
                 continue
+            if refusal.key not in steps:
+                continue  # foretold of a state that is not there yet
             step = steps[refusal.key]
             deposit = next(r for r in position.state.reserves if r.scaled_a_token).asset
             missing = {"collateral": deposit, "fee": uniswap.FEE, "action_id": "0x" + "11" * 32}
