@@ -26,7 +26,7 @@ from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, builder, draft_of, health_wad, is_rescue
 from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
-from monitor.pipeline.plans import Options, Outlook, best, options, plan_for
+from monitor.pipeline.plans import Options, Outlook, best, options, plan_for, without_partial
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report, Subject
@@ -286,7 +286,8 @@ class Guard:
             proposal = plan_for(
                 seen, report, self.guardian, protection, decision.target, left=rest | without, clock=self.clock
             )
-            plan = best(proposal)
+            # half an end is none: what is left would be judged by nobody's rule
+            plan = best(proposal if decision.target is not None else without_partial(proposal))
             if plan is None and without:
                 # nothing else is left: what was rejected is tried once more, and may have mended
                 self._rejected.pop(report.id)

@@ -20,8 +20,6 @@ from monitor.protocols.base import Impossible, Protocol, reaches
 
 RUNGS = 16
 """A position that more actions would not end is not closed in this way."""
-DECIMALS = 78
-"""More than any token has: amounts of several are made comparable by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ def propose_close(
             return Proposal(ladder=_with(refused[0], (*rungs, enough[0])), refused=refused[0])
         if not short:
             break
-        step, found = max(short, key=lambda pair: pair[1].amount * pair[0].price * 10 ** (DECIMALS - pair[0].decimals))
+        step, found = max(short, key=lambda pair: Fraction(pair[1].amount * pair[0].price, 10 ** pair[0].decimals))
         rungs.append(bench.plan(step, found))
         try:
             position = protocol.after(step.position, step.with_amount(found.amount), now_s)

@@ -283,7 +283,7 @@ def _disagreement(room: _Room, step: Step, swap: Swap, route: Route) -> str:
     point = next((p for p in found.points if min(p.repaid, p.sold) >= CLEAR), found.points[-1])
     bought = point.repaid + premium(room.rules, point.repaid, route.premium_bps)
     given = Fraction(point.sold * (FEE_UNIT - route.fee) * swap.price, FEE_UNIT * 10**swap.decimals)
-    gap = given / Fraction(bought * step.price, 10**step.decimals) - 1 if step.price else Fraction(1)
+    gap = Fraction(given, Fraction(bought * step.price, 10**step.decimals)) - 1 if step.price else Fraction(1)
     if abs(gap) * BPS <= room.guard.setup.gap_bps:
         return ""
     side = "dearer" if gap > 0 else "cheaper"
@@ -323,7 +323,7 @@ def _bounded(room: _Room, step: Step, swap: Swap, debt: Holding) -> Step:
         least=least,
         most=most,
         limited_by=limited_by,
-        grain=max(int(GRAIN / swap.worth), 1),
+        grain=max(int(Fraction(GRAIN, swap.worth)), 1),
     )
     if most >= least:
         return step

@@ -246,7 +246,7 @@ def _traded_guess(step: Step, swap: Swap, sums: Sums, target: Fraction, held: It
         gain = target - paid * Fraction(threshold, PERCENTAGE_FACTOR)
         if gain <= 0:
             return None
-        amount = min(int(missing / gain * unit / step.price), step.most)
+        amount = min(int(Fraction(missing * unit, gain * step.price)), step.most)
     return amount
 
 
