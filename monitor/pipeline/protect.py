@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from monitor.chain import chains
 from monitor.chain.clock import SYSTEM, Clock
