@@ -78,13 +78,13 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
     """The file's guardian. May raise: ConfigError."""
     from pathlib import Path
 
-    from monitor.pipeline.guardians import Guardian, guards
+    from monitor.pipeline.guardians import Guardian, guards, liquidators
 
     if config is None or config.guardian is None:
         raise ConfigError(
             "no guardian is configured", hint="add [guardian] with address and limits to levmon.toml; see the README"
         )
-    return Guardian(config.guardian, (path or Path()).absolute().parent, guards(config))
+    return Guardian(config.guardian, (path or Path()).absolute().parent, guards(config), liquidators(config))
 
 
 def stranger(address: str) -> Guardian:

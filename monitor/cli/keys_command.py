@@ -239,14 +239,20 @@ async def _allow_liquidations(rules: ChainRules, chain: Open, session: Session, 
     seen = await plans.outlook(chain.chain, subjects, guardian.address, session.memory, depth=chain.depth)
     for report in seen.snapshot.reports:
         templates = protocol_named(report.subject.ref.protocol).templates
-        kind = next((one.kind for one in templates if one.opt_in == "liquidate"), "")
-        if not kind:
+        kinds = {one.function.partition(".")[0]: one.kind for one in templates if one.opt_in == "liquidate"}
+        liquidator = guardian.liquidators.get(report.subject.ref)
+        if not kinds:
             continue
         choice = plans.options(seen, report, guardian, 1)
         if choice.why_none or report.health is None:
             raise ConfigError(f"{report.subject.market}: {choice.why_none}")
         tokens = [Token(step.asset, step.symbol, step.decimals, step.price) for step in choice.steps]
-        rules.add_liquidations(choice.steps, guardian.liquidation_limits(tokens, report.health.unit.decimals), kind)
+        limits = guardian.liquidation_limits(tokens, report.health.unit.decimals)
+        flash = kinds.pop("liquidator", "")
+        rules.add_liquidations(choice.steps, limits, next(iter(kinds.values())))
+        if liquidator is not None and flash:
+            rules.contracts.setdefault(liquidator.contract, set()).add(flash)
+            rules.routers[liquidator.router] = None
 
 
 def write_setup(guardian: Guardian, text: str, nonces: dict[int, int]) -> None:

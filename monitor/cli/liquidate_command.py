@@ -55,6 +55,9 @@ class Prey:
     type=Threshold(),
     help="What it must bring, in the market's unit (USD), after gas.  [default: that of [guardian.liquidate]]",
 )
+@click.option(
+    "--flash", is_flag=True, help="Pay with a flash loan, through the liquidator of [guardian.liquidate.flash]."
+)
 @click.option("--guardian", metavar="ADDRESS", help="Look from this purse instead of the file's, without limits.")
 @broadcast_options
 @source_options
@@ -65,6 +68,7 @@ def command(
     debts: tuple[str, ...],
     collaterals: tuple[str, ...],
     min_profit: Fraction | None,
+    flash: bool,
     guardian: str | None,
     broadcast: bool,
     until: str,
@@ -90,7 +94,7 @@ def command(
     if min_profit is not None and min_profit < 0:
         raise ConfigError("--min-profit is not below 0", hint="0 takes any profit")
     least = None if min_profit is None else -(-min_profit.numerator * 10**18 // min_profit.denominator)
-    wishes = Wishes(debts, collaterals, least)
+    wishes = Wishes(debts, collaterals, least, flash)
     wanted = with_position(position, source)
     return asyncio.run(_liquidate(wanted, wishes, guardian, broadcast, until, within, as_json))
 
@@ -146,6 +150,7 @@ async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
     from monitor.journal.view import JournalView
     from monitor.pipeline import liquidations, plans
     from monitor.pipeline.acting import ExecutionView, left
+    from monitor.pipeline.flash import flash_chances
 
     if len(session.subjects) != 1:
         raise ConfigError(f"that is {len(session.subjects)} positions", hint="name one, as MARKET/OWNER")
@@ -158,10 +163,13 @@ async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
         return Prey(chain, report, guardian, liquidations.chances(seen, report, guardian, wishes, fee_cap=0))
     cap = liquidations.fee_cap_wei(guardian, report.block, await ExecutionView(chain.chain).tip_wei())
     first = liquidations.chances(seen, report, guardian, wishes, fee_cap=cap)
-    if session.targets.path is None or not first.limits:
-        return Prey(chain, report, guardian, first)
-    view, at_s = JournalView(guardian.journal_url), report.block.timestamp
-    rest = left(view, guardian.address, report.id, first.limits, at_s)
+    rest: dict[str, int] = {}
+    if session.targets.path is not None and first.limits:
+        view, at_s = JournalView(guardian.journal_url), report.block.timestamp
+        rest = left(view, guardian.address, report.id, first.limits, at_s)
+    if wishes.flash:
+        found = await flash_chances(chain.chain, seen, report, guardian, wishes, fee_cap=cap, left=rest)
+        return Prey(chain, report, guardian, found)
     found = liquidations.chances(seen, report, guardian, wishes, fee_cap=cap, left=rest)
     return Prey(chain, report, guardian, found)
 
@@ -270,6 +278,8 @@ def _bid_lines(bid: Bid, number: int, found: Prey) -> Iterator[str]:
     paid, received = table.exact(pair.paid, pair.debt.decimals), table.exact(pair.received, pair.collateral.decimals)
     yield click.style(f"{number}. pay {paid} {debt} for {received} {collateral}", bold=True)
     terms = found.chances.terms
+    if terms and terms.borrowed:
+        yield "   with a flash loan, whose premium is in what is paid; sold on the exchange for what it quotes"
     off = f", {terms.haircut_bps} bps off for selling it" if terms and terms.haircut_bps else ""
     costs = (
         (f"{debt} paid", profit.paid),

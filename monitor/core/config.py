@@ -25,7 +25,15 @@ from monitor.core import guardian as protection
 from monitor.core.address import looks_like_address, parse_address
 from monitor.core.alerting import AlertsConfig, ChannelConfig
 from monitor.core.errors import ConfigError
-from monitor.core.guardian import GuardConfig, GuardianConfig, LimitsConfig, PriceConfig, ProtectConfig
+from monitor.core.guardian import (
+    FlashConfig,
+    GuardConfig,
+    GuardianConfig,
+    LimitsConfig,
+    LiquidateConfig,
+    PriceConfig,
+    ProtectConfig,
+)
 from monitor.core.secret import HTTP, WEBSOCKET, RpcUrl, parse_urls, split_urls
 from monitor.core.thresholds import DEFAULT, Thresholds
 from monitor.core.toml_model import NAME, ChecksumAddress, Exact, Name, Table, lift
@@ -316,6 +324,8 @@ def _keys_beside(path: toml_source.Path) -> list[str]:
         model = ChannelConfig
     if path[:2] in (("guardian", "limits"), ("guardian", "assets")) and len(path) > 2:
         model = LimitsConfig
+    if path[:2] == ("guardian", "liquidate") and len(path) > 2:
+        model = FlashConfig if "flash" in path[2:-1] else LiquidateConfig
     if path[:2] == ("guardian", "guards") and len(path) > 2:
         model = GuardConfig
     if path[0] == "protect" and path[-2] in ("stop_loss", "take_profit"):
@@ -407,6 +417,10 @@ def _check_protected(config: Config) -> Iterable[Problem]:
                 config.owner(rule.owner)
         except ConfigError as wrong:
             yield Problem((*path, "owner"), wrong.message, wrong.hint)
+    keeper = config.guardian.liquidate if config.guardian else None
+    for name in keeper.flash if keeper else ():
+        if name not in names:
+            yield Problem(("guardian", "liquidate", "flash", name), f"unknown market {name!r}", _near(name, names))
     for name in config.guardian.guards if config.guardian else ():
         if name not in names:
             yield Problem(("guardian", "guards", name), f"unknown market {name!r}", _near(name, names))

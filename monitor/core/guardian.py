@@ -39,6 +39,18 @@ class LimitsConfig(Table):
     per_key_day: Exact
 
 
+class FlashConfig(Table):
+    """[guardian.liquidate.flash.MARKET]: our liquidator contract for that market's pool, which the guardian owns.
+
+    `router` is a SwapRouter02 and `quoter` a QuoterV2 of one factory; `fees` are the pools' fee tiers in millionths.
+    """
+
+    contract: ChecksumAddress
+    router: ChecksumAddress
+    quoter: ChecksumAddress
+    fees: Fees = (500, 3000)
+
+
 class LiquidateConfig(LimitsConfig):
     """[guardian.liquidate]: anybody's unhealthy position may be liquidated from the purse, for a profit.
 
@@ -50,6 +62,7 @@ class LiquidateConfig(LimitsConfig):
     haircut_bps: Annotated[int, Field(ge=0, le=9_999)] = 100
     min_profit: Exact = Fraction(0)
     assets: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    flash: dict[Name, FlashConfig] = Field(default_factory=dict)
 
 
 class GuardConfig(Table):

@@ -38,6 +38,7 @@ class Guardian:
     config: GuardianConfig
     base: Path = field(default_factory=Path)
     guards: Mapping[MarketRef, GuardSetup] = field(default_factory=dict)
+    liquidators: Mapping[MarketRef, GuardSetup] = field(default_factory=dict)
 
     @property
     def address(self) -> Address:
@@ -161,6 +162,13 @@ def guards(config: Config) -> dict[MarketRef, GuardSetup]:
             gap_bps=guard.gap_bps,
         )
     return found
+
+
+def liquidators(config: Config) -> dict[MarketRef, GuardSetup]:
+    """The liquidator contracts of a file by market."""
+    named = {market.name: config.ref(market) for market in config.markets}
+    found = config.guardian.liquidate.flash if config.guardian and config.guardian.liquidate else {}
+    return {named[name]: GuardSetup(one.contract, one.router, one.quoter, one.fees) for name, one in found.items()}
 
 
 def protections(config: Config) -> tuple[Protection, ...]:

@@ -45,6 +45,7 @@ class Wishes:
     collaterals: tuple[str, ...] = ()
     min_profit: int | None = None
     """in the market's unit times 10**18"""
+    flash: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def chances(
     wishes: Wishes,
     *,
     fee_cap: int,
+    borrowed: bool = False,
     left: Mapping[str, int] | None = None,
     clock: Clock = SYSTEM,
 ) -> Chances:
@@ -106,7 +108,8 @@ def chances(
         l1_data_fee_wei=seen.l1_fee.wei,
         l1_gas=seen.l1_fee.gas,
         native_price=price,
-        haircut_bps=config.haircut_bps if config else 0,
+        haircut_bps=config.haircut_bps if config and not borrowed else 0,
+        borrowed=borrowed,
         min_profit=-(-least * 10**unit.decimals // 10**18),
         margin_s=margin_s,
         debts=_named(pairs, wishes.debts, debt=True),
@@ -122,6 +125,8 @@ def _most(limits: Mapping[str, AssetLimits], left: Mapping[str, int]) -> dict[Ad
     }
 
 
+FLASH = "-flash"
+"""How the kinds end that pay with a flash loan."""
 NOTHING = ("",)
 """Where nothing fits what was named, nothing is to be used; an empty tuple would be no wish at all."""
 
@@ -197,8 +202,12 @@ def is_liquidation(draft: Draft) -> bool:
 async def no_longer_worth(chain: Chain, memory: Memory, draft: Draft, ref: MarketRef, head: BlockRef) -> str:
     """Why the draft should not be signed by what is so at `head`; empty if it should.
 
+    One with a flash loan names its least profit on chain: the simulation that follows is its last look.
+
     May raise: ChainError, also where nothing can be said: then nothing is signed.
     """
+    if draft.intent.kind.endswith(FLASH):
+        return ""
     subject = Subject(ref, ref.address, draft.intent.owner)
     seen = await plans.outlook(chain, [subject], draft.signer, memory, head, BRIEF)
     report, state, purse = seen.snapshot.reports[0], seen.snapshot.markets.get(ref), seen.purses.get(ref)
@@ -235,9 +244,17 @@ def outcome(draft: Draft, receipt: Receipt) -> str:
             args = event.decode(list(log.topics), log.data)
         except DecodeError:
             return f"{event.name} cannot be read"
-        if (args["user"], args["liquidator"]) == (draft.intent.owner, draft.signer):
+        if draft.intent.kind.endswith(FLASH) and args["user"] == draft.intent.owner:
+            return _profit_told(draft, args["profit"])
+        if (args["user"], args.get("liquidator")) == (draft.intent.owner, draft.signer):
             return _compared(draft, args["debtToCover"], args["liquidatedCollateralAmount"])
     return ""
+
+
+def _profit_told(draft: Draft, profit: int) -> str:
+    decision = json.loads(draft.decision)
+    least = format_units(int(draft.intent.args["min_profit"]), decision["decimals"])
+    return f"profit {format_units(profit, decision['decimals'])} {decision['symbol']} before gas (at least {least})"
 
 
 def _compared(draft: Draft, paid: int, received: int) -> str:

@@ -31,8 +31,9 @@ class KeeperTerms:
 
     `l1_gas` comes on top of the call's own gas, where a rollup charges its L1 fee so.
     `native_price` is that of 10**18 wei in the health's unit; None: not known. `min_profit` is in the health's unit.
-    `most` holds what one plan may pay at most, by debt asset: one that is not there is not used. `debts` and
-    `collaterals`, if any are named, are the only ones.
+    `most` holds what one plan may pay at most, by debt asset: one that is not there is not used. With `borrowed` a
+    flash loan pays, so that neither purse nor allowance bound it. `debts` and `collaterals`, if any are named, are the
+    only ones.
     """
 
     max_fee_per_gas_wei: int
@@ -43,6 +44,7 @@ class KeeperTerms:
     haircut_bps: int = 0
     min_profit: int = 0
     margin_s: int = 60
+    borrowed: bool = False
     debts: tuple[Address, ...] = ()
     collaterals: tuple[Address, ...] = ()
 
@@ -174,6 +176,22 @@ def _in_debt(wei: int, debt: Token, terms: KeeperTerms) -> int | None:
     return mul_div_up(wei * terms.native_price, 10**debt.decimals, WAD * debt.price)
 
 
+def on_credit(bid: Bid, sold_for: int, premium_bps: int, terms: KeeperTerms) -> tuple[Profit, str]:
+    """The profit of a bid with a flash loan whose collateral sells for so much, and why it is none, if it is not."""
+    paid = bid.last.amount + mul_div_up(bid.last.amount, premium_bps, BPS)
+    gas_wei = bid.limits.gas * bid.limits.max_fee_per_gas_wei
+    debt = bid.last.debt
+    fees = _in_debt(gas_wei, debt, terms), _in_debt(terms.l1_data_fee_wei, debt, terms)
+    profit = Profit(sold_for, paid, *fees)
+    return profit, _unprofitable(bid.last, profit, terms)
+
+
+def least_of(pair: Liquidation, profit: Profit, terms: KeeperTerms) -> int:
+    """What the trade itself must bring of the debt asset, gas not counted, to be worth it."""
+    wanted = mul_div_up(max(terms.min_profit, 0), 10**pair.debt.decimals, pair.debt.price)
+    return wanted + (profit.gas or 0) + (profit.l1_data_fee or 0) + 1
+
+
 def _unprofitable(pair: Liquidation, profit: Profit, terms: KeeperTerms) -> str:
     least = mul_div_up(max(terms.min_profit, 0), 10**pair.debt.decimals, pair.debt.price)
     if profit.net > least:
@@ -226,7 +244,7 @@ class _Bench:
             return f"{pair.collateral.symbol} is not wanted"
         if pair.debt.price <= 0 or pair.collateral.price <= 0:
             return "it has no price of its own"
-        if pair.purse is None or pair.allowance is None:
+        if not terms.borrowed and (pair.purse is None or pair.allowance is None):
             return f"the purse's {pair.debt.symbol} could not be read"
         return "" if pair.debt.asset in terms.most else f"no limits are set for {pair.debt.symbol}"
 
@@ -235,11 +253,9 @@ class _Bench:
 
         The debt grows meanwhile, and the share that may be covered can jump; what suits one end may not suit both.
         """
-        bounds = (
-            (last.purse or 0, "the purse"),
-            (last.allowance or 0, "the purse's allowance"),
-            (self.terms.most[last.debt.asset], "the limits"),
-        )
+        bounds = [(self.terms.most[last.debt.asset], "the limits")]
+        if not self.terms.borrowed:
+            bounds += [(last.purse or 0, "the purse"), (last.allowance or 0, "the purse's allowance")]
         return dict(min((pair.amount, "the debt"), *bounds) for pair in (last, first))
 
     def _largest(self, pair: Liquidation, most: int, limited_by: str) -> tuple[int, str]:

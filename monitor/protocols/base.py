@@ -276,6 +276,17 @@ class Protocol(ABC, Generic[M, C]):
         """The same pair with at most `amount` of the debt covered, included at `at_s`. May raise: Impossible."""
         raise Impossible(f"{self.name} knows no liquidations")
 
+    def flash_premium_bps(self, facts: M, block: BlockRef) -> ReadPlan[int | None]:
+        """What the market takes for a flash loan, in basis points; None where it could not be read, or has none."""
+        return done(None)
+
+    def flash_liquidation(self, pair: Liquidation, trade: GuardSetup, fee: int, least: int, deadline_s: int) -> Intent:
+        """The intent to do the pair with a flash loan through `trade`'s contract, for at least that much of the debt.
+
+        `fee` is the tier of the pool that the collateral is sold in. May raise: Impossible.
+        """
+        raise Impossible(f"{self.name} knows no liquidations with a flash loan")
+
     def liquidation_loss(self, position: Position) -> int:
         """What the owner would lose to bonuses if all of the debt were liquidated, in the health's unit.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.testing import aave_v3, localnet
+from monitor.testing import aave_v3, localnet, uniswap
+from monitor.testing.artifacts import own_contract
 from tests.cli.guarded import GUARDIAN, Room, borrower, config_text, guarded, no_secret
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -23,7 +24,7 @@ min_profit = 5
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[localnet.Localnet]:
-    process, started = localnet.start(("3.6",))
+    process, started = localnet.start(("3.6",), guarded=True)
     try:
         yield started
     finally:
@@ -114,3 +115,30 @@ def test_limits_wishes_and_profit_are_minded(room: Room) -> None:
     assert "add [guardian.liquidate]" in room.run("liquidate", room.position, code=2)
     assert "pay " in room.run("liquidate", room.position, "--guardian", room.market.liquidator)
     assert aave_v3.health_wad(room.chain, room.market, room.owner) < 10**18
+
+
+def test_a_flash_loan_pays_where_the_purse_is_empty(room: Room, net: localnet.Localnet) -> None:
+    exchange = net.guards[room.name].exchange
+    code = own_contract("liquidator").code
+    contract = room.chain.deploy(room.market.admin, code, "(address,address)", [room.market.pool, GUARDIAN])
+    places = (("contract", contract), ("router", exchange.router), ("quoter", exchange.quoter))
+    flash = f"[guardian.liquidate.flash.{room.name}]\n" + "\n".join(f'{name} = "{at}"' for name, at in places)
+    config = room.path / "levmon.toml"
+    config.write_text(f"{config.read_text()}\n{flash}\n")
+    keys = ("--keystore", str(room.path / "keystore.json"), "--password-file", str(room.path / "password"))
+    room.run("keys", "init", "--force", *keys)
+    usdc = room.market.reserves["USDC"].asset
+    room.chain.rpc("anvil_impersonateAccount", GUARDIAN)
+    room.chain.send(GUARDIAN, usdc, "transfer(address,uint256)", room.market.admin, balance(room, "USDC"))
+    room.chain.rpc("anvil_stopImpersonatingAccount", GUARDIAN)
+    room.run("keys", "adopt", "--yes")
+    room.to_health(0.97)
+    uniswap.arbitrage(room.chain, exchange, room.market, [("WETH", "USDC")])
+    room.signer()
+    assert "the purse allows no USDC" in room.objects("liquidate", room.position, code=4)[0]["passed"][0]["reason"]
+    told, *_, last = room.objects("liquidate", room.position, "--flash", "--broadcast", "--until", "mined")
+    assert last["state"] == "mined"
+    [bid] = told["bids"]
+    assert balance(room, "USDC") >= int(bid["profit"]["net"]) + int(bid["profit"]["gas"]) > 10**8
+    assert balance(room, "WETH") == 0
+    assert "before gas (at least " in room.run("history", room.position)

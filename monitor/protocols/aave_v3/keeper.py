@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from monitor.core.actions import Intent
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation, Token
-from monitor.core.types import Address, Gate, GateState, Position
+from monitor.core.types import Address, Gate, GateState, Ok, Position, ReadPlan
 from monitor.core.units import UINT256_MAX
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.account import Holding, price_of, supplied_value
@@ -25,8 +26,9 @@ from monitor.protocols.aave_v3.liquidation import (
     liquidation_call,
 )
 from monitor.protocols.aave_v3.purse import Purse
+from monitor.protocols.aave_v3.reading import pool_call
 from monitor.protocols.aave_v3.records import Context, Facts
-from monitor.protocols.aave_v3.templates import LIQUIDATE
+from monitor.protocols.aave_v3.templates import LIQUIDATE, LIQUIDATE_FLASH
 from monitor.protocols.aave_v3.verdict import Account, Undecidable, account_of
 from monitor.protocols.base import Impossible
 
@@ -135,6 +137,26 @@ def judged(
 
 def _refused(pair: Liquidation, why: str) -> Liquidation:
     return replace(pair, refused=why, paid=0, received=0, protocol_fee=0)
+
+
+def read_flash_premium(facts: Facts) -> ReadPlan[int | None]:
+    """See Protocol.flash_premium_bps."""
+    (answer,) = yield (pool_call(facts, "FLASHLOAN_PREMIUM_TOTAL"),)
+    return int(answer.values[0]) if isinstance(answer, Ok) else None
+
+
+def flash_liquidation(pair: Liquidation, trade: GuardSetup, fee: int, least: int, deadline_s: int) -> Intent:
+    """See Protocol.flash_liquidation."""
+    args: dict[str, int | str] = {
+        "collateral": pair.collateral.asset,
+        "debt": pair.debt.asset,
+        "cover": pair.amount,
+        "min_profit": least,
+        "deadline": deadline_s,
+        "router": trade.router,
+        "fee": fee,
+    }
+    return replace(pair.intent, kind=LIQUIDATE_FLASH.kind, to=trade.contract, args=args)
 
 
 def _first_shut(outcome: Outcome, account: Account) -> Gate | None:

@@ -33,7 +33,7 @@ from monitor.protocols.aave_v3.guard import GuardState, read_guard
 from monitor.protocols.aave_v3.guard_steps import guard_steps
 from monitor.protocols.aave_v3.guarded import after
 from monitor.protocols.aave_v3.happenings import read_happenings
-from monitor.protocols.aave_v3.keeper import liquidated, loss, pairs
+from monitor.protocols.aave_v3.keeper import flash_liquidation, liquidated, loss, pairs, read_flash_premium
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
 from monitor.protocols.aave_v3.reading import read_context, read_price_sources, read_state
@@ -205,6 +205,12 @@ class AaveV3(Protocol[Facts, Context]):
 
     def liquidated(self, pair: Liquidation, amount: int, context: Context | None, at_s: int) -> Liquidation:
         return liquidated(pair, amount, context, at_s)
+
+    def flash_premium_bps(self, facts: Facts, block: BlockRef) -> ReadPlan[int | None]:
+        return read_flash_premium(facts)
+
+    def flash_liquidation(self, pair: Liquidation, trade: GuardSetup, fee: int, least: int, deadline_s: int) -> Intent:
+        return flash_liquidation(pair, trade, fee, least, deadline_s)
 
     def liquidation_loss(self, position: Position) -> int:
         return loss(position)

@@ -53,6 +53,23 @@ LIQUIDATE = Template(
     opt_in="liquidate",
     event="aave_v3_pool.LiquidationCall",
 )
+LIQUIDATE_FLASH = Template(
+    "aave-v3/liquidate-flash",
+    "liquidator.liquidate",
+    (
+        ArgRule("user", "owner"),
+        ArgRule("collateral", "intent", "received"),
+        ArgRule("debt", "intent", "asset"),
+        ArgRule("cover", "intent", "amount"),
+        ArgRule("min_profit", "intent"),
+        ArgRule("deadline", "intent"),
+        ArgRule("router", "intent", "router"),
+        ArgRule("fee", "intent"),
+    ),
+    "the same with a flash loan, through our liquidator: what does not bring the profit named reverts",
+    opt_in="liquidate",
+    event="liquidator.Liquidated",
+)
 GUARDED = (
     ArgRule("owner", "owner", "recipient"),
     ArgRule("action_id", "intent", "action"),
@@ -69,4 +86,4 @@ DELEVERAGE = Template(
 )
 CLOSE = Template("aave-v3/close", "guard.close", GUARDED, "repay all of a debt with the owner's collateral")
 BY_GUARD = frozenset({DELEVERAGE.kind, CLOSE.kind})
-TEMPLATES = (REPAY, SUPPLY, APPROVE, LIQUIDATE, DELEVERAGE, CLOSE)
+TEMPLATES = (REPAY, SUPPLY, APPROVE, LIQUIDATE, LIQUIDATE_FLASH, DELEVERAGE, CLOSE)
