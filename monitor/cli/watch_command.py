@@ -76,12 +76,15 @@ class Shown:
 
 
 async def _watch(wanted: Wanted, shown: Shown) -> int:
+    from monitor.cli.resources import require_files
     from monitor.cli.screen import live
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines, LiveTable
+    from monitor.pipeline.watchdog import Watchdog
     from monitor.policy.levels import exit_code
 
-    async with opened(wanted) as session, _until_sigterm() as stop:
+    async with opened(wanted) as session, _until_sigterm() as stop, Watchdog():
+        require_files(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         sink = JsonLines() if shown.as_json else LiveTable() if live() else Lines(shown.heartbeat_s)
         queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
         followers = [
