@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from monitor.core.actions import ArgRule, Step
 from monitor.core.types import Position
+from monitor.protocols.aave_v3 import PROTOCOL
+from monitor.protocols.aave_v3.account import holdings
 from monitor.protocols.aave_v3.effects import least_amount
 from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.rescue import steps, widened
+from monitor.protocols.aave_v3.search import _extreme, _jittered, amount_guess, moment_probe
 from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
 from monitor.protocols.aave_v3.versions import TABLE
-from monitor.protocols.base import Impossible
+from monitor.protocols.base import Impossible, reaches
 from tests.protocols.aave_v3_positions import NOW_S, OWNER, RAY, asset, position, reserve
 from tests.protocols.aave_v3_purses import POOL, facts, purse
 from tests.protocols.test_aave_v3_effects import NEW, OLD, VERSIONS, do
@@ -202,3 +206,77 @@ def test_templates_are_what_the_signer_was_reviewed_for() -> None:
     assert SUPPLY.args == (token, amount, owner, ArgRule("referralCode", "constant", "", 0))
     assert (APPROVE.kind, APPROVE.function) == ("erc20/approve", "erc20.approve")
     assert APPROVE.args == (ArgRule("spender", "intent", "spender"), ArgRule("amount", "intent", "allowance"))
+
+
+# -- searches over steps -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("kind", "number"), [("aave-v3/repay", 1), ("aave-v3/supply", 0)])
+@pytest.mark.parametrize("target", [Fraction(3), Fraction(7, 2), Fraction(11, 4)])
+def test_a_guess_is_the_amount_but_for_rounding(version: str, kind: str, number: int, target: Fraction) -> None:
+    """Health is 0.8 * 2,000,000 / 600,000: the guess is where the closed form says, and the contract nearly agrees."""
+    big = [reserve(0, 1_000_000), reserve(1, 0, 600_000), reserve(2, 0, 5)]
+    found = position(version, big, [*PRICES, 10**8])
+    step = step_of(found, kind, number)
+    covered, debt = Fraction(8, 10) * 2_000_000, 600_005
+    exact = debt - covered / target if kind == "aave-v3/repay" else (target * debt - covered) / Fraction(16, 10)
+    guess = amount_guess(step, target, NOW_S)
+    assert guess is not None
+    assert abs(guess - exact) <= 1
+    for amount, enough in ((guess - 2, False), (guess + 2, True)):
+        health = PROTOCOL.evaluate(PROTOCOL.after(found, step.with_amount(amount), NOW_S), None, NOW_S)
+        assert reaches(health, target) is enough
+    assert amount_guess(replace(step, price=0), target, NOW_S) is None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("kind", "number"), [("aave-v3/repay", 1), ("aave-v3/supply", 0)])
+def test_a_moment_is_judged_as_the_contract_would_and_an_interval_never_wrongly(
+    version: str, kind: str, number: int
+) -> None:
+    """Interest at 60 % a year takes health through the target within the window."""
+    owed = reserve(1, 0, 600_000, variable_borrow_rate=RAY * 6 // 10)
+    found = position(version, [reserve(0, 1_000_000, liquidity_rate=RAY // 20), owed], PRICES)
+    step = step_of(found, kind, number)
+    target = Fraction(3)
+    amount = (amount_guess(step, target, NOW_S + 1_000) or 0) + 2
+    probe = moment_probe(step, target, amount)
+    moments = range(NOW_S, NOW_S + 4_000, 50)
+
+    def at(moment_s: int) -> bool:
+        return reaches(
+            PROTOCOL.evaluate(PROTOCOL.after(found, step.with_amount(amount), moment_s), None, moment_s), target
+        )
+
+    truth = {moment_s: at(moment_s) for moment_s in moments}
+    assert set(truth.values()) == {True, False}
+    assert {moment_s: probe(moment_s, moment_s) for moment_s in moments} == truth
+    decided = 0
+    for low in moments[::8]:
+        for high in moments[::8]:
+            if low < high and (said := probe(low, high)) is not None:
+                decided += 1
+                assert {truth[moment_s] for moment_s in moments if low <= moment_s <= high} == {said}
+    assert decided
+
+
+def test_a_changed_balance_is_taken_for_more_and_less_than_rounding_can_make_of_it() -> None:
+    (held,) = (one for one in holdings(TABLE["3.6"], account("3.6").state, NOW_S) if one.reserve.asset == asset(0))
+    assert (held.supplied, held.variable_debt) == (1_000, 0)
+    more, less = (_jittered(held, asset(0), sign) for sign in (1, -1))
+    assert (more.supplied, more.variable_debt) == (1_006, 6)
+    assert (less.supplied, less.variable_debt) == (994, 0)
+    risen = replace(held, normalized_income=3 * RAY, normalized_debt=2 * RAY, supplied=4, variable_debt=50)
+    more, less = (_jittered(risen, asset(0), sign) for sign in (1, -1))
+    assert (more.supplied, more.variable_debt) == (14, 60)
+    assert (less.supplied, less.variable_debt) == (0, 40)
+    owed = replace(held, normalized_income=2 * RAY, normalized_debt=3 * RAY)
+    assert _jittered(owed, asset(0), 1).supplied == 1_010
+    assert _jittered(held, asset(1), 1) is held
+
+
+def test_without_a_holding_thresholds_have_no_mean() -> None:
+    assert _extreme(min, []) == _extreme(max, []) == 0
+    assert _extreme(min, [(8_000, 0, 10)]) == 0
+    assert _extreme(max, [(8_000, 10, 10), (6_000, 10, 10)]) == 7_000
