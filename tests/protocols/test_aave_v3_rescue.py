@@ -264,16 +264,16 @@ def test_a_moment_is_judged_as_the_contract_would_and_an_interval_never_wrongly(
 def test_a_changed_balance_is_taken_for_more_and_less_than_rounding_can_make_of_it() -> None:
     (held,) = (one for one in holdings(TABLE["3.6"], account("3.6").state, NOW_S) if one.reserve.asset == asset(0))
     assert (held.supplied, held.variable_debt) == (1_000, 0)
-    more, less = (_jittered(held, asset(0), sign) for sign in (1, -1))
+    more, less = (_jittered(held, frozenset({asset(0)}), sign) for sign in (1, -1))
     assert (more.supplied, more.variable_debt) == (1_006, 6)
     assert (less.supplied, less.variable_debt) == (994, 0)
     risen = replace(held, normalized_income=3 * RAY, normalized_debt=2 * RAY, supplied=4, variable_debt=50)
-    more, less = (_jittered(risen, asset(0), sign) for sign in (1, -1))
+    more, less = (_jittered(risen, frozenset({asset(0)}), sign) for sign in (1, -1))
     assert (more.supplied, more.variable_debt) == (14, 60)
     assert (less.supplied, less.variable_debt) == (0, 40)
     owed = replace(held, normalized_income=2 * RAY, normalized_debt=3 * RAY)
-    assert _jittered(owed, asset(0), 1).supplied == 1_010
-    assert _jittered(held, asset(1), 1) is held
+    assert _jittered(owed, frozenset({asset(0)}), 1).supplied == 1_010
+    assert _jittered(held, frozenset({asset(1)}), 1) is held
 
 
 def test_without_a_holding_thresholds_have_no_mean() -> None:
