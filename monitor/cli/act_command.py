@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from monitor.cli.options import json_option, source_options
-from monitor.cli.plan_command import target_option
+from monitor.cli.plan_command import close_option, target_option
 
 if TYPE_CHECKING:
     from monitor.cli.guarding import Prepared
@@ -46,6 +46,7 @@ def broadcast_options(function: F) -> F:
 @click.command("act")
 @click.argument("position", metavar="POSITION")
 @target_option
+@close_option
 @click.option("--partial", is_flag=True, help="Also do what helps without reaching the target.")
 @broadcast_options
 @source_options
@@ -53,6 +54,7 @@ def broadcast_options(function: F) -> F:
 def command(
     position: str,
     target: Fraction | None,
+    close: bool,
     partial: bool,
     broadcast: bool,
     until: str,
@@ -69,11 +71,20 @@ def command(
     """
     from monitor.cli.guarding import with_position
 
-    return asyncio.run(_act(with_position(position, source), target, partial, broadcast, until, within, as_json))
+    wanted = with_position(position, source)
+    return asyncio.run(_act(wanted, target, partial, broadcast, until, within, as_json, close=close))
 
 
 async def _act(
-    wanted: Any, target: Fraction | None, partial: bool, broadcast: bool, until: str, within_s: float, as_json: bool
+    wanted: Any,
+    target: Fraction | None,
+    partial: bool,
+    broadcast: bool,
+    until: str,
+    within_s: float,
+    as_json: bool,
+    *,
+    close: bool,
 ) -> int:
     from monitor.cli.guarding import REFUSED, guardian_for, look, prospect_dict, prospect_lines
     from monitor.cli.plan_command import code_of
@@ -84,7 +95,7 @@ async def _act(
 
     async with opened(wanted) as session:
         guardian = guardian_for(session.targets, None)
-        found = await look(session, guardian, target)
+        found = await look(session, guardian, target, close=close)
         if as_json:
             click.echo(json.dumps(prospect_dict(found), separators=(",", ":")))
         else:

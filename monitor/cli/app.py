@@ -35,6 +35,7 @@ COMMANDS = {
     "protect": "Watch, decide and rescue, block by block; dry unless armed.",
     "rehearse": "Shock every protected position on a fork, and see whether its rescue lands.",
     "approve": "Let a market take a bounded amount of the purse's tokens.",
+    "guard": "What a position's owner allows the guard, and the transactions that allow more.",
     "alerts": "Try the channels that alerts go to; see what was told.",
     "history": "Decisions, actions and transactions, from the journal.",
     "keys": "What the signer holds: nonces, balances, limits; set it up.",

@@ -53,7 +53,8 @@ class Prospect:
     report: Report
     guardian: Guardian
     protection: Protection
-    target: Fraction
+    target: Fraction | None
+    """None: to be closed."""
     proposal: Proposal
 
     @property
@@ -113,8 +114,8 @@ def finality_of(session: Session | Targets, chain: Open) -> str | int:
     return "finalized"
 
 
-async def look(session: Session, guardian: Guardian, target: Fraction | None) -> Prospect:
-    """The one position of the session and its plans. May raise: ConfigError."""
+async def look(session: Session, guardian: Guardian, target: Fraction | None, *, close: bool = False) -> Prospect:
+    """The one position of the session and its plans, to a target or to its end. May raise: ConfigError."""
     from monitor.journal.view import JournalView
     from monitor.pipeline import plans
     from monitor.pipeline.acting import left
@@ -126,10 +127,12 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None) ->
     config = session.targets.config
     found = protection_of(protections(config), subject.id) if config else None
     protection = found or ANY
-    if target is None and found is None:
+    if close and target is not None:
+        raise ConfigError("a position that is closed has no target", hint="leave --target or --close out")
+    if target is None and found is None and not close:
         raise ConfigError("no target", hint="give --target, such as 1.6, or add a [[protect]] for this position")
-    target = found.rule.target if target is None and found else target
-    if target is None or target <= 1:
+    target = found.rule.target if target is None and found and not close else target
+    if not close and (target is None or target <= 1):
         raise ConfigError("a target is above 1", hint="give --target, such as 1.6")
     chain = next(one for one in session.chains if one.subjects)
     seen = await plans.outlook(
@@ -207,7 +210,7 @@ def prospect_dict(found: Prospect) -> dict[str, Any]:
         "schema": "levmon.plan/1",
         "position": found.report.to_dict(),
         "guardian": found.guardian.address,
-        "target": decimal(found.target),
+        "target": None if found.target is None else decimal(found.target),
         "plans": [plan_dict(plan) for plan in proposal.plans],
         "ladder": [plan_dict(plan) for plan in proposal.ladder],
         "partial": [plan_dict(plan) for plan in proposal.partial],
@@ -223,7 +226,8 @@ def prospect_lines(found: Prospect, columns: int | None) -> Iterator[str]:
 
     proposal = found.proposal
     yield from heading(found.report)
-    yield f"target {decimal(found.target)}, from the purse {found.guardian.address}"
+    wish = "to be closed" if found.target is None else f"target {decimal(found.target)}"
+    yield f"{wish}, from the purse {found.guardian.address}"
     yield ""
     if proposal.note:
         yield from wrapped(proposal.note, columns)

@@ -19,13 +19,19 @@ target_option = click.option(
 )
 
 
+close_option = click.option("--close", is_flag=True, help="End the position instead, with its own collateral.")
+
+
 @click.command("plan")
 @click.argument("position", metavar="POSITION")
 @target_option
+@close_option
 @click.option("--guardian", metavar="ADDRESS", help="Plan from this purse instead of the file's, without limits.")
 @source_options
 @json_option
-def command(position: str, target: Fraction | None, guardian: str | None, as_json: bool, **source: Any) -> int:
+def command(
+    position: str, target: Fraction | None, close: bool, guardian: str | None, as_json: bool, **source: Any
+) -> int:
     """What would bring a position to a health, in order: amount, why, cost, and the health expected.
 
     POSITION is as for explain. Nothing is signed, and no signer is asked.
@@ -35,7 +41,7 @@ def command(position: str, target: Fraction | None, guardian: str | None, as_jso
     from monitor.cli.guarding import prospect_dict, prospect_lines, with_position
     from monitor.cli.screen import echo, width
 
-    found = asyncio.run(_plan(with_position(position, source), guardian, target))
+    found = asyncio.run(_plan(with_position(position, source), guardian, target, close))
     if as_json:
         click.echo(json.dumps(prospect_dict(found), separators=(",", ":")))
     else:
@@ -43,12 +49,12 @@ def command(position: str, target: Fraction | None, guardian: str | None, as_jso
     return code_of(found)
 
 
-async def _plan(wanted: Any, address: str | None, target: Fraction | None) -> Prospect:
+async def _plan(wanted: Any, address: str | None, target: Fraction | None, close: bool) -> Prospect:
     from monitor.cli.guarding import guardian_for, look
     from monitor.cli.session import opened
 
     async with opened(wanted) as session:
-        return await look(session, guardian_for(session.targets, address), target)
+        return await look(session, guardian_for(session.targets, address), target, close=close)
 
 
 def code_of(found: Prospect) -> int:
@@ -61,4 +67,5 @@ def code_of(found: Prospect) -> int:
         return 3
     if proposal.plans or proposal.ladder:
         return 0
-    return REFUSED if proposal.partial or proposal.refused or "is not below" not in proposal.note else 0
+    done = "is not below" in proposal.note or "no debt to close" in proposal.note
+    return 0 if done and not proposal.partial and not proposal.refused else REFUSED

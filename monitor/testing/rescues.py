@@ -33,6 +33,7 @@ BAND = Fraction(1005, 1000)
 """Health may be above its target by so much, unless the smallest unit that the step has is larger."""
 TERMS = Terms(max_fee_per_gas_wei=10**9, native_price=2_000 * 10**8, margin_s=MARGIN_S, least_value=10**6)
 TRIES = 40
+PAYERS = ("purse", "guard")
 
 
 @dataclass(slots=True)
@@ -320,14 +321,16 @@ def main() -> int:
     parser.add_argument("--version", choices=VERSIONS, action="append", help="default: all")
     parser.add_argument("--cases", type=int, default=200, help="positions for each kind of rescue (default 200)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--from", dest="payer", choices=PAYERS, action="append", help="who pays (default: both)")
     asked = parser.parse_args()
 
     print(HEADER)
     good = True
-    versions = asked.version or VERSIONS
+    jobs = [(version, payer, asked.cases, asked.seed) for payer in asked.payer or PAYERS for version in VERSIONS]
+    jobs = [job for job in jobs if job[0] in (asked.version or VERSIONS)]
     # each on its own chain, so they need not wait for one another
-    with ProcessPoolExecutor(len(versions), get_context("spawn")) as pool:
-        for tallies in pool.map(_prove, versions, [asked.cases] * len(versions), [asked.seed] * len(versions)):
+    with ProcessPoolExecutor(len(VERSIONS), get_context("spawn")) as pool:
+        for tallies in pool.map(_prove, *zip(*jobs, strict=True)):
             for tally in tallies:
                 print(tally.line(), flush=True)
                 for wrong in tally.wrong[:20]:
@@ -336,12 +339,13 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _prove(version: Version, cases: int, seed: int) -> list[Tally]:
+def _prove(version: Version, payer: str, cases: int, seed: int) -> list[Tally]:
     import asyncio
 
     from monitor.chain.rpc_chain import RpcChain
-    from monitor.testing import aave_v3
+    from monitor.testing import aave_v3, guard
     from monitor.testing.anvil import AnvilProcess
+    from monitor.testing.guard_rescues import rescue_by_guard
 
     async def run_all() -> list[Tally]:
         with AnvilProcess() as process:
@@ -349,6 +353,9 @@ def _prove(version: Version, cases: int, seed: int) -> list[Tally]:
             market = aave_v3.deploy(local, version)
             chain = RpcChain(process.url)
             try:
+                if payer == "guard":
+                    site = guard.deploy(local, market)
+                    return await rescue_by_guard(chain, local, market, site, cases=cases, seed=seed)
                 return await rescue_all(chain, local, market, cases=cases, seed=seed)
             finally:
                 await chain.close()

@@ -116,6 +116,8 @@ def read_guard(
         for owner, account in accounts.items()
         if serves == facts.pool and premium_bps is not None and _may_act(wishes.get(owner), account)
     }
+    # what an owner has let it take is told before it is needed
+    deposits = [(owner, h.reserve.asset) for owner, account in accounts.items() for h in account.held if h.supplied]
     pairs = [(owner, *pair) for owner, account in endangered.items() for pair in _pairs(account)]
     scouts = {
         (owner, c.reserve.asset, d.reserve.asset, fee): _amounts(d, ((1, 1), (1, SCOUT)))
@@ -126,7 +128,7 @@ def read_guard(
     yield from book.ask(
         [
             *(call for asset in used if data[asset] for call in _reserve_calls(rules, facts, asset, data[asset])),
-            *(_allowance(data, setup, owner, c.reserve.asset) for owner, c, _ in pairs if data[c.reserve.asset]),
+            *(_allowance(data, setup, owner, asset) for owner, asset in deposits if data[asset]),
             *_quote_calls(rules, setup, premium_bps or 0, scouts),
         ]
     )
@@ -149,7 +151,7 @@ def read_guard(
         supplies=tuple((a, s) for a in used if data[a] and (s := supply_of(rules, book, data[a]))),
         allowances=tuple(
             (owner, asset, allowed)
-            for owner, asset in dict.fromkeys((owner, c.reserve.asset) for owner, c, _ in pairs)
+            for owner, asset in deposits
             if data[asset] and (allowed := book.known(_allowance(data, setup, owner, asset))) is not None
         ),
         quotes=tuple(_quoted(rules, book, setup, premium_bps or 0, key, amounts) for key, amounts in grids.items()),
