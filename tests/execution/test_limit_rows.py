@@ -104,29 +104,26 @@ DAY_S = 24 * 3600
 def test_many_small_ones(folder: Path, off: str | None) -> None:
     per_key, gas_per_day = 30, 2 * 10**17
     limits = rich_limits(assets={ASSET: AssetLimits(8, 20, per_key)}, gas_wei_per_day=gas_per_day)
-    for seed in range(2):
-        rng = random.Random(f"small {seed}")
-        below = folder / str(seed)
-        below.mkdir()
-        world = World(below, off=off, limits=limits, seed=seed)
-        world.chain.finality = 8
-        for n in range(40):
-            until_s = world.now_s + rng.choice((30, 120, 400))
-            amount = rng.randint(1, 9)
-            world.plan(f"a{n}", effect=rng.randint(1, 12), amount=amount, position=f"p{n}", valid_until_s=until_s)
-            world.look()
-            ours = rng.random() < 0.7
-            world.chain.mine(lambda _, ours=ours: ours)  # type: ignore[misc]
-            if rng.random() < 0.1:
-                world.chain.mine(timestamp=world.now_s + rng.choice((600, 3600)))
-            if rng.random() < 0.1:
-                world.chain.reorg(rng.randint(1, 8))
-            if rng.random() < 0.1:
-                world.restart()
-            world.chain.base_fee_wei = rng.choice((1, 1, 5, 20)) * GWEI
-        passed_over(world, per_key, gas_per_day)
-        assert len(world.chain.included(GUARDIAN)) > 5
-        world.close()
+    rng = random.Random("small")
+    world = World(folder, off=off, limits=limits)
+    world.chain.finality = 8
+    for n in range(40):
+        until_s = world.now_s + rng.choice((30, 120, 400))
+        amount = rng.randint(1, 9)
+        world.plan(f"a{n}", effect=rng.randint(1, 12), amount=amount, position=f"p{n}", valid_until_s=until_s)
+        world.look()
+        ours = rng.random() < 0.7
+        world.chain.mine(lambda _, ours=ours: ours)  # type: ignore[misc]
+        if rng.random() < 0.1:
+            world.chain.mine(timestamp=world.now_s + rng.choice((600, 3600)))
+        if rng.random() < 0.1:
+            world.chain.reorg(rng.randint(1, 8))
+        if rng.random() < 0.1:
+            world.restart()
+        world.chain.base_fee_wei = rng.choice((1, 1, 5, 20)) * GWEI
+    passed_over(world, per_key, gas_per_day)
+    assert len(world.chain.included(GUARDIAN)) > 5
+    world.close()
 
 
 def passed_over(world: World, per_key: int, gas_per_day: int) -> None:
