@@ -87,6 +87,20 @@ class GuardRescues(Rescues):
             own = [r.reason for r in proposal.refused if r.key.startswith(tally.kind)]
             tally.refused[summary(own or [proposal.note])] += 1
 
+    async def around_arbitrage(self, target: Fraction) -> tuple[list[str], list[str]]:
+        """Why nothing can be sold right after a shock, and once strangers have moved the exchange to the new prices."""
+        if self._facts is None:
+            self._facts = await self._prepare()
+        position = await self._endangered(target)
+        self._consent(position.owner, account_data(self._local, self._market, position.owner)[5], target)
+        told = []
+        for _ in range(2):
+            position = await self._read(position.owner)
+            proposal, _ = await self._propose_by_guard(position, target, DELEVERAGE.kind)
+            told.append([refusal.reason for refusal in proposal.refused])
+            uniswap.arbitrage(self._local, self._site.exchange, self._market)
+        return told[0], told[1]
+
     # -- the owner's side ----------------------------------------------------------------------------------------------
 
     def _consent(self, owner: str, health_wad: int, target: Fraction) -> None:

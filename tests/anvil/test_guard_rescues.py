@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from fractions import Fraction
 
 import pytest
 
@@ -44,3 +45,10 @@ async def test_change_that_is_given_back_at_a_wrong_index_is_noticed(
     tally = await rescues.run(KINDS[0], 4)
     assert tally.exact < tally.sent
     assert tally.wrong != []
+
+
+async def test_nothing_is_sold_while_the_exchange_and_the_oracles_disagree(rescues: GuardRescues) -> None:
+    """A price that only the protocol's oracle knows may be stale, mistaken or a lone spike: others must say it too."""
+    at_odds, agreed = await rescues.around_arbitrage(Fraction(2))
+    assert any("one of them is wrong" in reason for reason in at_odds)
+    assert not any("one of them is wrong" in reason for reason in agreed)
