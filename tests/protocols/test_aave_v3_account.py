@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.core.types import Health, Known, NoDebt, Position, Side, Unit, Unknown
+from monitor.core.types import Health, Known, MarketRef, NoDebt, Position, Side, Unit, Unknown
 from monitor.protocols.aave_v3 import PROTOCOL, words
 from monitor.protocols.aave_v3.account import holdings
-from monitor.protocols.aave_v3.records import Category, State
+from monitor.protocols.aave_v3.protocol import MAX_COVER
+from monitor.protocols.aave_v3.records import ZERO, Category, Facts, ReserveFacts, ReserveState, State
 from monitor.protocols.aave_v3.versions import PROBES, TABLE, candidates
 from tests.protocols.aave_v3_positions import NOW_S, RAY, asset, bitmap, context, position, reserve, word
 
@@ -497,6 +498,7 @@ def test_a_field_is_its_bits_and_no_others(read: Any) -> None:
     mask = (1 << width) - 1 << first
     assert read(mask) == (1 << width) - 1
     assert read((1 << 256) - 1 & ~mask) == 0
+    assert read((1 << 256) - 1) == (1 << width) - 1
 
 
 def test_a_bit_of_a_user_is_set_beside_others_and_taken_away() -> None:
@@ -504,3 +506,23 @@ def test_a_bit_of_a_user_is_set_beside_others_and_taken_away() -> None:
     assert words.with_borrowing(others, 3, borrowing=True) == others | mine
     assert words.with_borrowing(others | mine, 3, borrowing=False) == others
     assert words.with_collateral(others & ~(1 << 7) | mine, 3) == others | mine
+
+
+def test_a_reserve_without_stable_debt_has_nothing_of_it() -> None:
+    given = {
+        field.name: getattr(reserve(0), field.name) for field in fields(ReserveState) if "stable" not in field.name
+    }
+    bare = ReserveState(**{name: getattr(reserve(0), name) for name in names})
+    assert (bare.stable_principal, bare.stable_rate, bare.stable_update_s) == (0, 0, 0)
+
+
+def test_the_cover_that_a_verdict_tries_is_all_of_it() -> None:
+    assert int.from_bytes(b"\xff" * 32) == MAX_COVER
+
+
+def test_prices_come_in_the_markets_order_and_strangers_last() -> None:
+    listed = tuple(ReserveFacts(asset(number), f"T{number}", number, 0, ZERO) for number in (2, 0, 1))
+    market = Facts(MarketRef(1, "aave-v3", ZERO), ZERO, ZERO, ZERO, ZERO, 1, "3.6", ("3.6",), "USD", 10**8, listed)
+    found = position("3.6", [reserve(n, 1) for n in (0, 1, 2, 7)], [5, 6, 7, 8])
+    told = PROTOCOL.prices(market, [found], None, found.block)
+    assert [(one.asset, one.answer) for one in told] == [(asset(2), 7), (asset(0), 5), (asset(1), 6), (asset(7), 8)]
