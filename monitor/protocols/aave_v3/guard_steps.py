@@ -19,7 +19,7 @@ from monitor.core.curve import Curve, largest
 from monitor.core.types import Address, Position
 from monitor.core.units import BPS, WAD, format_ratio, format_units, mul_div_down
 from monitor.protocols.aave_v3 import words
-from monitor.protocols.aave_v3.account import Holding, account_data, holdings, normalized_debt, price_of
+from monitor.protocols.aave_v3.account import Holding, account_data, holdings, normalized_debt
 from monitor.protocols.aave_v3.effects import least_amount, repay_refused
 from monitor.protocols.aave_v3.guard import NO_CODE, GuardState, Quote, Wishes
 from monitor.protocols.aave_v3.guarded import premium
@@ -100,7 +100,7 @@ def _blank(room: _Room, template: Template, debt: Holding) -> Step:
         asset=debt.reserve.asset,
         symbol=debt.reserve.symbol,
         decimals=words.decimals(debt.reserve.configuration),
-        price=price_of(debt, position.prices),
+        price=_own_price(position, debt),
         least=0,
         most=0,
         gas=GAS,
@@ -190,7 +190,7 @@ def _route(room: _Room, collateral: Holding, debt: Holding, fee: int, sold: Curv
     wishes = guard.wishes_of(position.owner)
     if wishes is None:
         raise AssertionError("no route is looked for where nobody knows what the owner allows")
-    prices = [price_of(holding, position.prices) for holding in (collateral, debt)]
+    prices = [_own_price(position, holding) for holding in (collateral, debt)]
     limit = (BPS + wishes.max_slippage_bps) * prices[1] * collateral.unit
     held = min(collateral.supplied, guard.allowance(position.owner, collateral.reserve.asset) or 0)
     swap = Swap(
@@ -216,6 +216,11 @@ def _route(room: _Room, collateral: Holding, debt: Holding, fee: int, sold: Curv
         supply=guard.supply(debt.reserve.asset),
         returned=_returned(room, collateral),
     )
+
+
+def _own_price(position: Position, holding: Holding) -> int:
+    """The asset's own price, which the guard asks for; health may count with an e-mode's (<= 3.1). 0: not known."""
+    return position.prices.get(holding.reserve.asset, 0)
 
 
 def _returned(room: _Room, collateral: Holding) -> bool:
