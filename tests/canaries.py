@@ -15,7 +15,7 @@ RPC = "c4n4ry-of-the-endpoint"
 PASSWORD = "c4n4ry-of-the-keystore"
 KEYS = tuple(account_key(label).hex() for label in ("guardian of the cli", "guardian", "demo guardian"))
 SECRETS = (RPC, PASSWORD, *KEYS)
-HOLDERS = {"levmon.toml": (RPC,), "password": (PASSWORD,), "guardian.key": KEYS}
+HOLDERS = {"levmon.toml": (RPC,), "password": (PASSWORD,), "guardian.key": KEYS, "key": KEYS}
 """Files that a user puts a secret into, by name, and which."""
 LARGEST = 64 * 2**20
 

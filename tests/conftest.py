@@ -20,7 +20,8 @@ settings.load_profile("levmon")
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that gives a secret away fails, whatever else it shows."""
     report = yield
-    folder = getattr(item, "funcargs", {}).get("tmp_path") if report.when == "teardown" else None
+    at_end = report.when == "teardown" and item.get_closest_marker("misplaces_secrets") is None
+    folder = getattr(item, "funcargs", {}).get("tmp_path") if at_end else None
     if told := canaries.found(report.sections, report.longreprtext, folder):
         report.outcome = "failed"
         report.longrepr = "a secret was given away:\n" + "\n".join(told)

@@ -116,7 +116,11 @@ class TestOpening:
         path = private(tmp_path / "store", json.dumps(content))
         assert keys.load(KeySource(keystore=path), ask).address == GUARDIAN
 
-    @pytest.mark.parametrize("text", [SECRET.hex(), "0x" + SECRET.hex() + "\n", f"  {SECRET.hex().upper()}\r\n"])
+    @pytest.mark.parametrize(
+        "text",
+        [SECRET.hex(), "0x" + SECRET.hex() + "\n", f"  {SECRET.hex().upper()}\r\n"],
+        ids=["plain", "0x and a newline", "capitals and blanks"],
+    )
     def test_a_key_file(self, tmp_path: Path, text: str) -> None:
         assert keys.load(KeySource(key_file=private(tmp_path / "key", text)), nobody).address == GUARDIAN
 
@@ -204,6 +208,7 @@ class TestCanary:
             json.dumps(KEY)
         self.assert_silent(str(wrong.value))
 
+    @pytest.mark.misplaces_secrets
     def test_in_errors(self, tmp_path: Path) -> None:
         """Each way to fail, with the secrets in the files: neither message nor traceback holds them."""
         wrong_password = private(tmp_path / "wrong", "canary wrong password")
