@@ -78,7 +78,7 @@ def test_an_armed_position_is_rescued_when_prices_fall(guard: Guarded, name: str
     assert daemon.end(signal.SIGTERM) in (0, 1)
     assert room.repayments() == 1
     assert room.nonce == 2
-    story = room.run("history", room.position)
+    story = " ".join(room.run("history", room.position).split())
     for word in ("health was below 1.2", "armed", "signed", "broadcast", "mined", "final_ok"):
         assert word in story, story
     [approval, rescue] = room.objects("history")
