@@ -15,6 +15,8 @@ from typing import Any
 from monitor.core.errors import ConfigError, ProtocolError
 
 PACKAGE = "monitor.protocols"
+CONTRACT = ("base", "columns")
+"""The modules in there that say what a protocol is, and are none."""
 
 
 @cache
@@ -23,7 +25,7 @@ def protocols() -> dict[str, Any]:
     found: dict[str, Any] = {}
     package = importlib.import_module(PACKAGE)
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name == "base" or module.name.startswith("_"):
+        if module.name in CONTRACT or module.name.startswith("_"):
             continue
         loaded = importlib.import_module(f"{PACKAGE}.{module.name}")
         _add(found, getattr(loaded, "PROTOCOL", None), f"{PACKAGE}.{module.name}")

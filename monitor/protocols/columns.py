@@ -1,8 +1,8 @@
 """Many accounts of one market in columns, and what a protocol adds so that they can be judged by the hundred thousand.
 
 `Columns` is raw state, exact to the unit; floats made from it only screen, with a bound that the protocol proves, and
-what the bound cannot decide is judged with integers. Nothing here reads a chain, and this module and those built on it
-are the only ones of the pure part that need numpy (the extra `bulk`): they are imported where they are used.
+what the bound cannot decide is judged with integers. Nothing here reads a chain. This module and those built on it are
+the only ones of the pure part that need numpy, and are imported where they are used.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Bulk(ABC, Generic[M, G]):
 
     @abstractmethod
     def exact(self, globals_: G, columns: Columns, rows: Sequence[int], at_s: int) -> list[tuple[int, int] | None]:
-        """(numerator, denominator) of each row's health as the contract has it; (1, 0) without debt, None if unknown."""
+        """(numerator, denominator) of each row's health as the contract has it; (1, 0) without debt, None unknown."""
 
     @abstractmethod
     def position(self, globals_: G, columns: Columns, row: int, block: BlockRef) -> Position:

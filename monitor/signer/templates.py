@@ -24,6 +24,7 @@ from eth_utils.crypto import keccak
 from monitor.chain.abi import Function, checksum, function, split_tuple
 from monitor.core.actions import ArgRule, Intent, Template
 from monitor.core.errors import ConfigError, DecodeError
+from monitor.core.registry import CONTRACT
 from monitor.signer import strict_json
 from monitor.signer.defences import ALL, Defences
 from monitor.signer.errors import Denied, Refusal
@@ -155,7 +156,7 @@ def builtin() -> Templates:
     found: list[Bound] = []
     package = importlib.import_module(PACKAGE)
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name == "base" or module.name.startswith("_"):
+        if module.name in CONTRACT or module.name.startswith("_"):
             continue
         protocol = importlib.import_module(f"{PACKAGE}.{module.name}").PROTOCOL
         found += [bind(template, function(template.function)) for template in protocol.templates]
