@@ -18,6 +18,8 @@ class Defences:
     """ask the next endpoint when one fails, and never give up the last"""
     hedge: bool = True
     """do not wait longer than the hedge delay for one endpoint when another could answer"""
+    hedge_cap: bool = True
+    """ask a second endpoint beside a slow one for critical reads only, and only so often"""
     total_deadline: bool = True
     """one deadline for a whole request, not one for each read"""
     retry_after: bool = True

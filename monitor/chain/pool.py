@@ -37,6 +37,10 @@ class Patience:
     pause_s: float = 0.2
     """before a second try when all have failed"""
     tries: int = 2
+    hedges: float = 8
+    """so many requests in a row may be sent to a second endpoint because the first is silent"""
+    hedge_share: float = 0.1
+    """and one in so many on average: a provider that is slow throughout must not double what is asked"""
 
 
 PATIENCE = Patience()
@@ -66,14 +70,20 @@ class Pool:
         self._patience = patience
         self._clock = clock
         self._defences = defences
+        self._hedges = patience.hedges
 
     @property
     def http_requests(self) -> int:
         """How many HTTP requests were sent so far."""
         return sum(endpoint.transport.traffic.requests for endpoint in self.endpoints)
 
-    async def send(self, requests: Sequence[Request], *, need: int | None = None) -> list[Reply]:
-        """One reply each, in order, from endpoints that have block `need`. May raise: ChainError."""
+    async def send(self, requests: Sequence[Request], *, need: int | None = None, critical: bool = True) -> list[Reply]:
+        """One reply each, in order, from endpoints that have block `need`. May raise: ChainError.
+
+        Only what is `critical` is asked of a second endpoint while the first is merely slow: bulk reads would cost
+        twice, and nobody waits for them.
+        """
+        self._hedges = min(self._hedges + self._patience.hedge_share, self._patience.hedges)
         replies: dict[int, Reply] = {}
         todo = list(range(len(requests)))
         started = self._clock.monotonic()
@@ -81,7 +91,7 @@ class Pool:
         for left in reversed(range(self._patience.tries)):
             waiting = self._order(need)
             while todo and waiting:
-                won = await self._race([requests[n] for n in todo], waiting, trouble)
+                won = await self._race([requests[n] for n in todo], waiting, trouble, critical)
                 if won is None:
                     break
                 endpoint, answers = won
@@ -106,17 +116,19 @@ class Pool:
         return usable if self._defences.failover else self.endpoints[:1]
 
     async def _race(
-        self, requests: Sequence[Request], waiting: list[Endpoint], trouble: list[ChainError]
+        self, requests: Sequence[Request], waiting: list[Endpoint], trouble: list[ChainError], critical: bool
     ) -> tuple[Endpoint, list[Reply]] | None:
         """The first endpoint that answers, the next being started when one fails or is silent. Takes from `waiting`."""
         running: dict[asyncio.Task[tuple[int, list[Reply]]], Endpoint] = {}
+        another = True
         try:
             while waiting or running:
-                if waiting:
+                if waiting and another:
                     endpoint = waiting.pop(0)
                     running[asyncio.create_task(endpoint.ask(requests, self.chain_id))] = endpoint
-                hedge_s = self._patience.hedge_s if waiting and self._defences.hedge else None
+                hedge_s = self._patience.hedge_s if waiting and self._may_hedge(critical) else None
                 done, _ = await asyncio.wait(running, timeout=hedge_s, return_when=asyncio.FIRST_COMPLETED)
+                another = bool(done) or self._hedged()
                 for task in done:
                     endpoint = running.pop(task)
                     error = task.exception()
@@ -134,6 +146,16 @@ class Pool:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _may_hedge(self, critical: bool) -> bool:
+        return self._defences.hedge and (critical or not self._defences.hedge_cap)
+
+    def _hedged(self) -> bool:
+        """Whether one more request may go to a second endpoint; counts it."""
+        if self._hedges < 1 and self._defences.hedge_cap:
+            return False
+        self._hedges -= 1
+        return True
 
     async def each(
         self, endpoints: Sequence[Endpoint], work: Callable[[Endpoint], Coroutine[Any, Any, T]], enough: int

@@ -1,9 +1,16 @@
-"""Rows R10 to R15, R17 and R18: endpoints that lag, lie, forget, or serve another chain; calls that fail in a batch."""
+"""Rows R10 to R15, R17, R18 and R22: endpoints that lag, lie, forget, serve another chain, or take their time; calls
+that fail in a batch.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from monitor.chain.endpoint import EndpointState
-from monitor.chain.jsonrpc import Failure
+from monitor.chain.jsonrpc import Failure, Request
 from monitor.chain.pool import Patience
 from monitor.chain.replies import Kind, kind
 from monitor.chain.transport import Limits
@@ -12,8 +19,8 @@ from monitor.core.types import BlockRef, Call, LogQuery, Ok, Reverted, Unread
 from monitor.testing.anvil import AnvilDevChain
 from monitor.testing.artifacts import own_contract
 from monitor.testing.clock import FakeClock
-from tests.faults.lab import Lab, echo_call, endpoint, outcome
-from tests.faults.proxy import FaultProxy, Item
+from tests.faults.lab import FAST, Lab, echo_call, endpoint, outcome
+from tests.faults.proxy import Exchange, FaultProxy, Item
 from tests.faults.rows import row
 
 NUMBER = "0x" + "b1" * 20
@@ -317,3 +324,49 @@ async def test_node_limits(lab: Lab) -> None:
     answers = await outcome(chain.ask([echo_call(n) for n in range(150)], block))
     assert answers == [Ok((n,)) for n in range(150)]
     assert kind(Failure(-32000, "out of gas: gas required exceeds allowance (50000000)")) is Kind.OUT_OF_GAS
+
+
+@contextmanager
+def slow(proxy: FaultProxy) -> Iterator[asyncio.Event]:
+    """Right answers, but only once the event is set."""
+    release = asyncio.Event()
+
+    async def act(exchange: Exchange) -> Any:
+        await release.wait()
+        return exchange.reply(await exchange.answers())
+
+    proxy.on(act)
+    try:
+        yield release
+    finally:
+        release.set()
+
+
+@row("R22", "slow but correct: what is critical is asked of a second endpoint beside it", "hedge")
+async def test_slow(lab: Lab) -> None:
+    late, quick = await lab.proxies(2)
+    with slow(late):
+        found = await outcome(lab.chain(late, quick).block(0), within_s=2)
+    assert isinstance(found, BlockRef)
+
+
+@row("R22", "slow but correct: bulk reads wait for it, and are not paid for twice", "hedge_cap")
+async def test_slow_bulk(lab: Lab) -> None:
+    late, quick = await lab.proxies(2)
+    chain = lab.chain(late, quick)
+    with slow(late):
+        reading = asyncio.create_task(chain.pool.send([Request("eth_blockNumber")], critical=False))
+        await asyncio.wait([reading], timeout=4 * FAST.hedge_s)
+    assert len(await outcome(reading)) == 1
+    assert quick.seen.requests == 0
+
+
+@row("R22", "slow throughout: hedged for a few reads in a row, and not for all of them", "hedge_cap")
+async def test_slow_throughout(lab: Lab) -> None:
+    late, quick = await lab.proxies(2)
+    chain = lab.chain(late, quick)
+    with slow(late):
+        reads = [asyncio.create_task(chain.pool.send([Request("eth_blockNumber")])) for _ in range(40)]
+        done, _ = await asyncio.wait(reads, timeout=8 * FAST.hedge_s)
+    assert [len(await outcome(read)) for read in reads] == [1] * 40
+    assert len(done) == quick.seen.requests == int(FAST.hedges)
