@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -19,11 +20,15 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from monitor.testing.child import birth_of, bound
 from monitor.testing.codec import address_of
 from monitor.testing.devchain import ZERO_ADDRESS, CallReverted, DevChain, DevChainError, account_address
 
 GENESIS_TIMESTAMP = 1_700_000_000
 SCRATCH_PREFIX = "levmon-anvil-"
+USER_FILE = "anvil.pid"
+STATES = 500
+"""So many blocks back anvil answers for; it keeps their states in memory, and would write older ones to disk."""
 READY_WITHIN_S = 20.0
 TRANSACTION_GAS = 60_000_000  # under the block's limit, enough to list ten reserves at once
 
@@ -37,7 +42,7 @@ class AnvilProcess:
 
     `timestamp` is that of the genesis block; None means the wall clock. With `step_s` every block is that many seconds
     after its parent, so that runs repeat exactly; None lets block time follow the clock. With `own_session` a Ctrl-C at
-    the terminal does not reach anvil.
+    the terminal does not reach anvil. It ends with whoever started it, however that ends, unless it `outlives` that.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class AnvilProcess:
         timestamp: int | None = GENESIS_TIMESTAMP,
         step_s: int | None = 1,
         own_session: bool = False,
+        outlives: bool = False,
         flags: Sequence[str] = (),
     ) -> None:
         self._binary = binary
@@ -55,6 +61,7 @@ class AnvilProcess:
         self._timestamp = timestamp
         self._step_s = step_s
         self._own_session = own_session
+        self._outlives = outlives
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -83,7 +90,8 @@ class AnvilProcess:
         from monitor.testing.artifacts import find_anvil
 
         binary = self._binary or find_anvil()
-        # what anvil prints, and old states, which it would otherwise leave for good in the user's home
+        remove_scratch_of_the_dead()
+        # what anvil prints, and what it would otherwise leave for good in the user's home
         self.scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
         command = [
             str(binary),
@@ -91,19 +99,20 @@ class AnvilProcess:
             *("--hardfork", "prague", "--code-size-limit", "100000", "--gas-limit", "100000000"),
             *("--base-fee", "0", "--gas-price", "0", "--auto-impersonate"),
             *(("--timestamp", str(self._timestamp)) if self._timestamp is not None else ()),
-            *("--cache-path", str(self.scratch)),
+            *("--cache-path", str(self.scratch), "--prune-history", str(STATES)),
             *self._flags,
         ]
         output = self.scratch / "anvil.log"
         try:
             with output.open("wb") as log:
                 self._process = subprocess.Popen(
-                    command,
+                    command if self._outlives else bound(command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=self._own_session,
                 )
+            (self.scratch / USER_FILE).write_text(f"{self.pid} {birth_of(self.pid)}")
             self.port = self._wait_until_ready(self._process, output)
         except BaseException:
             self.stop()
@@ -152,7 +161,9 @@ class AnvilProcess:
             self._process.wait()
 
     def detach(self) -> int:
-        """Let anvil outlive this object; answers its pid. The caller ends it and then removes its `scratch`."""
+        """Let anvil, if it `outlives`, live on; answers its pid. The caller ends it and then removes its `scratch`."""
+        if not self._outlives:
+            raise AnvilFailed("this anvil ends with the process that started it")
         pid = self.pid
         self.scratch = None
         if self._process is not None:
@@ -170,6 +181,18 @@ class AnvilProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def remove_scratch_of_the_dead() -> None:
+    """What this user's anvils left that were killed along with whoever should have tidied up."""
+    for scratch in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*"):
+        try:
+            pid, birth = (scratch / USER_FILE).read_text().split(" ", 1)
+            mine = scratch.stat().st_uid == os.getuid()
+        except (OSError, ValueError):
+            continue  # still being set up, or removed meanwhile
+        if mine and birth_of(int(pid)) != birth:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 class AnvilDevChain(DevChain):

@@ -36,6 +36,7 @@ from monitor.pipeline.guardians import ANY, Guardian
 from monitor.pipeline.memory import ShortMemory
 from monitor.report import Subject
 from monitor.testing import localnet, rescue_demo
+from monitor.testing.child import bound
 from monitor.testing.devchain import account_address, account_key
 
 STEP = Fraction(10_003, 10_000)
@@ -122,7 +123,7 @@ def scene() -> Iterator[tuple[localnet.Localnet, Path]]:
             rescue_demo.set_scene(net, folder)
             levmon(folder, "keys", "init", "--key-file", "guardian.key")
             signer = subprocess.Popen(
-                [sys.executable, "-m", "monitor", "signer"], cwd=folder, stderr=subprocess.PIPE, text=True
+                bound([sys.executable, "-m", "monitor", "signer"]), cwd=folder, stderr=subprocess.PIPE, text=True
             )
             for line in must(signer.stderr):
                 if "ready" in line:

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from monitor.testing import aave_v3, guard
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
+from monitor.testing.child import birth_of
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import GuardSite
 from monitor.testing.solc import AAVE_3_6, compile_project
@@ -91,17 +91,19 @@ def start(
     port: int = 0,
     block_time: int | None = None,
     own_session: bool = False,
+    outlives: bool = False,
     guarded: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[AnvilProcess, Localnet]:
     """Anvil with one market per version, at the present time; port 0 takes a free one.
 
-    `guarded`: also a guard for each, and an exchange with a pool for every pair of assets.
+    `outlives`: see AnvilProcess. `guarded`: a guard for each too, and an exchange with a pool for every pair of assets.
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
         compile_project(AAVE_3_6)
-    process = AnvilProcess(port=port, timestamp=int(time.time()) - MARKET_AGE_S, own_session=own_session)
+    began_s = int(time.time()) - MARKET_AGE_S
+    process = AnvilProcess(port=port, timestamp=began_s, own_session=own_session, outlives=outlives)
     try:
         process.start()
     except AnvilFailed as failure:
@@ -132,19 +134,6 @@ def start(
     except BaseException:
         process.stop()
         raise
-
-
-def birth_of(pid: int) -> str | None:
-    """When process `pid` began, in the system's own words; None if there is no such process (or only its remains)."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in {"Z", "X"} else fields[19]
-    done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
 
 
 def is_running(net: Localnet) -> bool:

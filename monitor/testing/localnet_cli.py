@@ -59,7 +59,9 @@ def up(port: int, version: str, block_time: int | None, background: bool, config
     """Start the chain, deploy, print addresses and write a levmon.toml."""
     localnet.check_config_path(config)
     versions: tuple[Version, ...] = tuple(v for v in VERSIONS if version in {v, "both"})
-    process, net = localnet.start(versions, port=port, block_time=block_time, own_session=True, guarded=True, say=say)
+    process, net = localnet.start(
+        versions, port=port, block_time=block_time, own_session=True, outlives=background, guarded=True, say=say
+    )
     with ExitStack() as undo:
         undo.callback(localnet.forget, net)
         undo.callback(process.stop)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import tomllib
@@ -12,8 +13,9 @@ import pytest
 from monitor.core.errors import ChainError, ConfigError
 from monitor.testing import aave_v3, localnet, localnet_cli
 from monitor.testing.aave_v3_market import AaveMarket
-from monitor.testing.anvil import AnvilFailed, AnvilProcess
-from monitor.testing.devchain import DevChain
+from monitor.testing.anvil import STATES, AnvilFailed, AnvilProcess, remove_scratch_of_the_dead
+from monitor.testing.child import birth_of
+from monitor.testing.devchain import ZERO_ADDRESS, DevChain, DevChainError
 from tests.localnet_checks import CHECKS
 from tests.localnet_fixtures import AnvilAave
 
@@ -53,17 +55,61 @@ def test_snapshot_and_revert_bring_back_time_too(anvil_aave: AnvilAave) -> None:
 def test_anvil_is_gone_afterwards_and_says_what_was_wrong() -> None:
     with AnvilProcess() as process:
         pid, scratch = process.pid, process.scratch
-        assert localnet.birth_of(pid)
+        assert birth_of(pid)
         assert scratch is not None
         assert scratch.is_dir()
         taken = AnvilProcess(port=process.port)
         with pytest.raises(AnvilFailed, match="ddress already in use"):
             taken.start()
         assert not taken.running
-    assert localnet.birth_of(pid) is None
+    assert birth_of(pid) is None
     assert not scratch.exists()
     with pytest.raises(AnvilFailed, match="--no-such-flag"):
         AnvilProcess(flags=["--no-such-flag"]).start()
+
+
+def test_a_killed_starter_takes_anvil_along_and_the_next_one_tidies_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = """
+from monitor.testing.anvil import AnvilProcess
+process = AnvilProcess().start()
+print(process.pid, process.scratch, flush=True)
+process.wait()
+"""
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with (
+        AnvilProcess() as other,
+        subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) as starter,
+    ):
+        assert starter.stdout is not None
+        pid, scratch = starter.stdout.readline().split()
+        ended = os.pidfd_open(int(pid))
+        starter.kill()
+        assert select.select([ended], [], [], 10)[0]
+        os.close(ended)
+        assert Path(scratch).is_dir()
+        remove_scratch_of_the_dead()
+        assert [str(other.scratch)] == [str(left) for left in tmp_path.iterdir()]
+
+
+def test_old_states_are_let_go_and_not_written_down() -> None:
+    with AnvilProcess() as process:
+        chain = process.chain()
+        chain.mine(5)
+        snapshot = chain.snapshot()
+        chain.rpc("anvil_mine", hex(2 * STATES))
+        assert chain.rpc("eth_getBalance", ZERO_ADDRESS, hex(STATES + 10)) == "0x0"
+        with pytest.raises(DevChainError, match="BlockOutOfRange"):
+            chain.rpc("eth_getBalance", ZERO_ADDRESS, "0x1")
+        assert process.scratch is not None
+        written = [file for file in process.scratch.rglob("*") if file.is_file()]
+        assert sum(file.stat().st_size for file in written) < 2**16
+        chain.revert(snapshot)
+        assert chain.block_number() == 5
+        chain.mine()
+        chain.close()
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +162,7 @@ def test_script_from_up_to_down(tmp_path: Path) -> None:
         assert "no market 'x'" in run("status", "--port", port, "--market", "x", cwd=tmp_path, code=2)
     finally:
         run("down", "--port", port, cwd=tmp_path)
-    assert localnet.birth_of(net.pid) is None
+    assert birth_of(net.pid) is None
     assert not Path(net.scratch).exists()
     assert "no localnet is up" in run("status", "--port", port, cwd=tmp_path, code=3)
 
@@ -138,7 +184,7 @@ def test_a_foreground_chain_ends_with_its_command(tmp_path: Path) -> None:
         assert [row for row in localnet.standings(net) if row.health_wad is not None and row.health_wad < 10**18]
         up.terminate()
         up.communicate(timeout=20)
-    assert localnet.birth_of(net.pid) is None
+    assert birth_of(net.pid) is None
     with pytest.raises(ChainError, match="no localnet is up"):
         localnet.load(port)
 

@@ -20,6 +20,7 @@ from eth_keyfile.keyfile import create_keyfile_json
 from monitor.testing import aave_v3, localnet
 from monitor.testing.aave_v3_market import AaveMarket
 from monitor.testing.anvil import AnvilDevChain
+from monitor.testing.child import bound
 from monitor.testing.devchain import account_address, account_key
 from tests import canaries
 
@@ -35,7 +36,7 @@ class Daemon:
     def __init__(self, room: Room, *args: str) -> None:
         self.room, self.said = room, ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", *args],
+            bound([sys.executable, "-m", "monitor", *args]),
             cwd=room.path,
             env=room.env,
             stdout=subprocess.PIPE,

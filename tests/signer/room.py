@@ -28,6 +28,7 @@ from monitor.signer.server import Server
 from monitor.signer.service import Rules, Signer
 from monitor.signer.signdb import SignDb
 from monitor.signer.templates import Templates, builtin
+from monitor.testing.child import bound
 from monitor.testing.devchain import account_address, account_key
 
 CHAIN = 31337
@@ -239,11 +240,7 @@ async def start(path: Path, *arguments: str, code: str = "", env: dict[str, str]
     """`python -m monitor.signer --config path/signer.toml ...`, or `code` in its place."""
     how = ["-c", code] if code else ["-m", "monitor.signer"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *how,
-        "--config",
-        str(path / "signer.toml"),
-        *arguments,
+        *bound([sys.executable, *how, "--config", str(path / "signer.toml"), *arguments]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
