@@ -132,8 +132,10 @@ class Signing:
             judge = _no_objection  # it costs no more than what was allowed already
         if not self._bench.defences.reserve_first:
             await self._bench.signer.sign(self._bench.request(action, attempt))
-        made = self._bench.journal.reserve_attempt(action, attempt, charge, judge, view.head.timestamp)
-        return await self._sign(self._bench.journal.action(action.id), made, view)
+        reserved = self._bench.journal.reserve_attempt(action, attempt, charge, judge, view.head.timestamp)
+        if reserved.unsigned is None:
+            raise AssertionError("an attempt was reserved and is not there")
+        return await self._sign(reserved, reserved.unsigned, view)
 
     async def _sign(self, action: Action, attempt: Attempt, view: View) -> Done:
         draft = action.draft

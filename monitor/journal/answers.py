@@ -7,10 +7,21 @@ from sqlalchemy import Connection, func, select
 from monitor.core.actions import ActionState
 from monitor.core.types import Address
 from monitor.journal.budget import charge_of
-from monitor.journal.codec import action_from, alert_from, attempt_from, record_from
+from monitor.journal.codec import action_from, actions_from, alert_from, attempt_from, record_from
 from monitor.journal.commits import Commits
 from monitor.journal.rows import Action, Alert, Charge, Hold, Record
-from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, FINALITY, HOLDS, OUTBOX, RECORDS, SIGNERS
+from monitor.journal.statements import (
+    ACTION,
+    ALL_HOLDS,
+    ATTEMPTS_OF,
+    CHARGED,
+    LAST_CLOSED,
+    NEXT_NONCE,
+    PENDING_ALERTS,
+    SETTLED_ON,
+    actions,
+)
+from monitor.journal.tables import ATTEMPTS, BUDGET, RECORDS, SIGNERS
 
 
 class Answers(Commits):
@@ -20,9 +31,8 @@ class Answers(Commits):
 
     @staticmethod
     def _action(db: Connection, action_id: str) -> Action:
-        row = db.execute(select(ACTIONS).where(ACTIONS.c.id == action_id)).mappings().one()
-        attempts = db.execute(select(ATTEMPTS).where(ATTEMPTS.c.action_id == action_id).order_by(ATTEMPTS.c.id))
-        return action_from(row, attempts.mappings().all())
+        row = db.execute(ACTION, {"id": action_id}).mappings().one()
+        return action_from(row, db.execute(ATTEMPTS_OF, {"action_id": action_id}).mappings().all())
 
     def action(self, action_id: str) -> Action:
         """May raise: NoResultFound."""
@@ -31,24 +41,17 @@ class Answers(Commits):
 
     def actions(self, *, chain_id: int | None = None, only_open: bool = False) -> list[Action]:
         """Those with a nonce first, by nonce; then in the order in which they were decided."""
-        query = select(ACTIONS.c.id).order_by(ACTIONS.c.nonce.is_(None), ACTIONS.c.nonce, ACTIONS.c.decision_seq)
-        if chain_id is not None:
-            query = query.where(ACTIONS.c.chain_id == chain_id)
-        if only_open:
-            query = query.where(ACTIONS.c.open == 1)
+        which, attempts = actions(of_chain=chain_id is not None, only_open=only_open)
+        here = {} if chain_id is None else {"chain_id": chain_id}
         with self._reading() as db:
-            return [self._action(db, action_id) for action_id in db.execute(query).scalars().all()]
+            rows = db.execute(which, here).mappings().all()
+            return actions_from(rows, db.execute(attempts, here).mappings().all() if rows else ())
 
     def last_closed(self, position_id: str, limit: int = 32) -> list[tuple[ActionState, int]]:
         """States and times of the position's latest closed actions, newest first."""
-        query = (
-            select(ACTIONS.c.state, ACTIONS.c.changed_s)
-            .where((ACTIONS.c.position_id == position_id) & (ACTIONS.c.open == 0))
-            .order_by(ACTIONS.c.decision_seq.desc())
-            .limit(limit)
-        )
         with self._reading() as db:
-            return [(ActionState(row.state), row.changed_s) for row in db.execute(query)]
+            rows = db.execute(LAST_CLOSED, {"position_id": position_id, "limit": limit})
+            return [(ActionState(state), changed_s) for state, changed_s in rows]
 
     def attempt_hashes(self, chain_id: int, address: Address) -> dict[str, int]:
         """The nonce of every signed byte string of this key, by hash."""
@@ -64,7 +67,7 @@ class Answers(Commits):
     def finality(self, chain_id: int) -> tuple[int, str] | None:
         """Number and hash of the highest block on which something was settled."""
         with self._reading() as db:
-            row = db.execute(select(FINALITY).where(FINALITY.c.chain_id == chain_id)).mappings().first()
+            row = db.execute(SETTLED_ON, {"chain_id": chain_id}).mappings().first()
             return (row["number"], row["hash"]) if row else None
 
     def records(self) -> list[Record]:
@@ -84,19 +87,18 @@ class Answers(Commits):
 
     @staticmethod
     def _known_nonce(db: Connection, chain_id: int, address: Address) -> int | None:
-        where = (SIGNERS.c.chain_id == chain_id) & (SIGNERS.c.address == address)
-        found: int | None = db.execute(select(SIGNERS.c.next_nonce).where(where)).scalar()
+        found: int | None = db.execute(NEXT_NONCE, {"chain_id": chain_id, "address": address}).scalar()
         return found
 
     def holds(self) -> tuple[Hold, ...]:
         with self._reading() as db:
-            rows = db.execute(select(HOLDS).order_by(HOLDS.c.scope)).mappings()
+            rows = db.execute(ALL_HOLDS).mappings()
             return tuple(Hold(row["scope"], row["reason"]) for row in rows)
 
     def charge(self, action_id: str) -> Charge:
         """What the action is charged with now; nothing where it is not armed."""
         with self._reading() as db:
-            row = db.execute(select(BUDGET).where(BUDGET.c.action_id == action_id)).mappings().first()
+            row = db.execute(CHARGED, {"action_id": action_id}).mappings().first()
             return charge_of(row) if row else Charge(0, 0)
 
     def charges(self) -> dict[str, tuple[str, Charge]]:
@@ -107,6 +109,5 @@ class Answers(Commits):
 
     def pending_alerts(self, limit: int = 100) -> list[Alert]:
         """Undelivered, oldest first."""
-        query = select(OUTBOX).where(OUTBOX.c.delivered_s.is_(None)).order_by(OUTBOX.c.id).limit(limit)
         with self._reading() as db:
-            return [alert_from(row) for row in db.execute(query).mappings()]
+            return [alert_from(row) for row in db.execute(PENDING_ALERTS, {"limit": limit}).mappings()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping
 
 from monitor.journal.rows import Action, Charge, Refused, Totals
-from monitor.journal.tables import BUDGET
+from monitor.journal.statements import COUNTED
 
 WINDOW_S = 24 * 3600
 
@@ -24,14 +24,8 @@ def refuse(judge: Judge, so_far: Totals) -> None:
 def totals(db: Connection, action: Action, at_s: int) -> Totals:
     """Text is added up here, since no SQL sum holds 256 bits. Reserved counts however old it is."""
     draft = action.draft
-    rows = db.execute(
-        select(BUDGET).where(
-            (BUDGET.c.action_id != action.id)
-            & (BUDGET.c.signer == draft.signer)
-            & (BUDGET.c.chain_id == draft.intent.chain_id)
-            & ((BUDGET.c.state == "reserved") | (BUDGET.c.at_s > at_s - WINDOW_S))
-        )
-    ).mappings()
+    asked = {"signer": draft.signer, "chain_id": draft.intent.chain_id, "since_s": at_s - WINDOW_S}
+    rows = [row for row in db.execute(COUNTED, asked).mappings() if row["action_id"] != action.id]
     position = key = gas = 0
     for row in rows:
         gas += int(row["gas_wei"])

@@ -96,6 +96,14 @@ def action_from(row: RowMapping, attempts: Sequence[RowMapping]) -> Action:
     )
 
 
+def actions_from(rows: Sequence[RowMapping], attempts: Sequence[RowMapping]) -> list[Action]:
+    """Actions with theirs of all these attempts."""
+    theirs: dict[str, list[RowMapping]] = {row["id"]: [] for row in rows}
+    for attempt in attempts:
+        theirs[attempt["action_id"]].append(attempt)
+    return [action_from(row, theirs[row["id"]]) for row in rows]
+
+
 # -- alerts ----------------------------------------------------------------------------------------------------------
 
 

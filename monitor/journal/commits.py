@@ -20,7 +20,8 @@ from monitor.journal.codec import GENESIS, canonical, record_from, record_hash
 from monitor.journal.defences import ALL, Defences
 from monitor.journal.lock import FileLock
 from monitor.journal.rows import JournalBroken, JournalBusy, JournalError, JournalUnfit, LeaseLost, Record, Severity
-from monitor.journal.tables import LEASES, OUTBOX, RECORDS
+from monitor.journal.statements import ADD_ALERT, ADD_RECORD, ALERT_KNOWN, EPOCH, LAST_RECORD
+from monitor.journal.tables import LEASES, RECORDS
 
 LEASE = "executor"
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -119,7 +120,7 @@ class Commits:
 
     def _take_lease(self, now_s: int, holder: str) -> None:
         with self._transaction() as db:
-            epoch = db.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
+            epoch = db.execute(EPOCH, {"name": LEASE}).scalar()
             if epoch is None:
                 db.execute(LEASES.insert().values(name=LEASE, epoch=1, holder=holder))
             else:
@@ -128,7 +129,7 @@ class Commits:
         self.epoch = (epoch or 0) + 1
 
     def _check_lease(self) -> None:
-        epoch = self._connection.execute(select(LEASES.c.epoch).where(LEASES.c.name == LEASE)).scalar()
+        epoch = self._connection.execute(EPOCH, {"name": LEASE}).scalar()
         if epoch != self.epoch:
             raise LeaseLost(f"the lease has epoch {epoch}, this process has {self.epoch}", hint="stop this process")
 
@@ -141,24 +142,19 @@ class Commits:
         self, db: Connection, at_s: int, kind: str, subject: str, body: dict[str, Any], cause: int | None = None
     ) -> int:
         """Append; answers its seq."""
-        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
+        last = db.execute(LAST_RECORD).first()
         seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
         record = Record(seq, at_s, kind, subject, cause, canonical(body), prev)
         values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-        db.execute(RECORDS.insert().values(**{**values, "hash": record_hash(record)}))
+        db.execute(ADD_RECORD, {**values, "hash": record_hash(record)})
         return seq
 
     def _alert(
-        self, db: Connection, seq: int, key: str, severity: Severity, subject: str, body: str, **more: Any
+        self, db: Connection, seq: int, at_s: int, key: str, severity: Severity, subject: str, body: str, **more: Any
     ) -> None:
-        at_s = db.execute(select(RECORDS.c.at_s).where(RECORDS.c.seq == seq)).scalar_one()
-        known = db.execute(select(OUTBOX.c.id).where(OUTBOX.c.dedupe_key == key)).first()
-        if known is None:
-            db.execute(
-                OUTBOX.insert().values(
-                    record_seq=seq, dedupe_key=key, severity=severity, subject=subject, body=body, at_s=at_s, **more
-                )
-            )
+        if db.execute(ALERT_KNOWN, {"dedupe_key": key}).first() is None:
+            row = {"record_seq": seq, "dedupe_key": key, "severity": severity, "subject": subject, "body": body}
+            db.execute(ADD_ALERT, {**row, "at_s": at_s, **more})
 
     # -- for the outbox beside it --------------------------------------------------------------------------------
 
@@ -185,7 +181,7 @@ class Commits:
         self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]
     ) -> list[tuple[int, str]]:
         """Many records (kind, subject, body) at once; answers seq and hash of each."""
-        last = db.execute(select(RECORDS.c.seq, RECORDS.c.hash).order_by(RECORDS.c.seq.desc()).limit(1)).first()
+        last = db.execute(LAST_RECORD).first()
         first, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
         rows = []
         for seq, (kind, subject, body) in enumerate(entries, first):
@@ -193,7 +189,7 @@ class Commits:
             prev = record_hash(record)
             rows.append({**{name: getattr(record, name) for name in Record.__dataclass_fields__}, "hash": prev})
         if rows:
-            db.execute(RECORDS.insert(), rows)
+            db.execute(ADD_RECORD, rows)
         return [(row["seq"], row["hash"]) for row in rows]
 
     @staticmethod

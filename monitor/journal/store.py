@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from monitor.core.actions import ActionState
 from monitor.core.types import Address, BlockRef
@@ -18,7 +18,6 @@ from monitor.journal.answers import Answers
 from monitor.journal.budget import Judge, refuse, totals
 from monitor.journal.codec import about, attempt_columns, canonical, draft_to_json, intent_to_json, resting
 from monitor.journal.rows import (
-    IN_FLIGHT,
     OPEN_STATES,
     Action,
     Attempt,
@@ -32,7 +31,30 @@ from monitor.journal.rows import (
     Stage,
     StaleChange,
 )
-from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, FINALITY, HOLDS, NONCES, OUTBOX, SIGNERS
+from monitor.journal.statements import (
+    ABANDON,
+    ADD_ACTION,
+    ADD_ATTEMPT,
+    ADD_CHARGE,
+    ADD_FINALITY,
+    ADD_NONCE,
+    ADD_SIGNER,
+    CHANGE_ACTION,
+    CHANGE_CHARGE,
+    CHANGE_FINALITY,
+    CHANGE_SIGNER,
+    DELIVERED,
+    DROP_CHARGE,
+    FLYING,
+    FREE_NONCE,
+    HELD,
+    SAVE_ATTEMPT,
+    SENT_ATTEMPT,
+    SETTLED_ON,
+    TAKEN,
+    VERSION,
+)
+from monitor.journal.tables import HOLDS
 
 
 class Journal(Answers):
@@ -45,41 +67,37 @@ class Journal(Answers):
         with self._transaction("plan") as db:
             if not self._plan(db, draft, at_s):
                 return None
-        return self.action(draft.id)
+            return self._action(db, draft.id)
 
     def _plan(self, db: Connection, draft: Draft, at_s: int) -> bool:
-        taken = select(ACTIONS.c.id).where(
-            (ACTIONS.c.id == draft.id) | ((ACTIONS.c.position_id == draft.intent.position_id) & (ACTIONS.c.open == 1))
-        )
-        if db.execute(taken).first() is not None:
+        if db.execute(TAKEN, {"id": draft.id, "position_id": draft.intent.position_id}).first() is not None:
             return False
         body = draft_to_json(draft)
         seq = self._record(
             db, at_s, "decision", draft.id, {"draft": body, "intent_hash": draft.intent.hash, "version": 1}
         )
-        db.execute(
-            ACTIONS.insert().values(
-                id=draft.id,
-                position_id=draft.intent.position_id,
-                chain_id=draft.intent.chain_id,
-                signer=draft.signer,
-                state=ActionState.PLANNED,
-                open=1,
-                version=1,
-                intent=canonical(intent_to_json(draft.intent)),
-                intent_hash=draft.intent.hash,
-                draft=body,
-                decision_seq=seq,
-                created_s=at_s,
-                changed_s=at_s,
-                retry_of=draft.retry_of,
-                note="",
-            )
-        )
+        row = {
+            "id": draft.id,
+            "position_id": draft.intent.position_id,
+            "chain_id": draft.intent.chain_id,
+            "signer": draft.signer,
+            "state": ActionState.PLANNED,
+            "open": 1,
+            "version": 1,
+            "intent": canonical(intent_to_json(draft.intent)),
+            "intent_hash": draft.intent.hash,
+            "draft": body,
+            "decision_seq": seq,
+            "created_s": at_s,
+            "changed_s": at_s,
+            "retry_of": draft.retry_of,
+            "note": "",
+        }
+        db.execute(ADD_ACTION, row)
         rests = resting(draft.block.chain_id, draft.block.number, draft.block.hash)
         detail = about(draft, ActionState.PLANNED)
         why = f"planned: {draft.intent.kind}"
-        self._alert(db, seq, f"{draft.id}/1", Severity.WARN, draft.id, why, detail=detail, **rests)
+        self._alert(db, seq, at_s, f"{draft.id}/1", Severity.WARN, draft.id, why, detail=detail, **rests)
         return True
 
     def arm(
@@ -94,45 +112,27 @@ class Journal(Answers):
             self._expect(db, action.id, action.version)
             if hold := self._held(db, action):
                 raise Refused(f"{hold.scope} is on hold: {hold.reason}", hint="levmon resume, once it is understood")
-            flying = select(ACTIONS.c.id).where(
-                (ACTIONS.c.chain_id == draft.intent.chain_id)
-                & (ACTIONS.c.signer == draft.signer)
-                & ACTIONS.c.state.in_(IN_FLIGHT)
-            )
-            if single and (other := db.execute(flying).scalar()):
+            key = {"chain_id": draft.intent.chain_id, "signer": draft.signer}
+            if single and (other := db.execute(FLYING, key).scalar()):
                 raise Refused(f"{other} has the signer's nonce in flight")
             wanted = self._next_nonce(db, draft.intent.chain_id, draft.signer)
             if nonce != wanted:
                 raise Refused(f"the journal is at nonce {wanted}, the chain at {nonce}")
             refuse(judge, totals(db, action, at_s))
-            db.execute(
-                NONCES.insert().values(
-                    chain_id=draft.intent.chain_id, signer=draft.signer, nonce=nonce, action_id=action.id
-                )
-            )
+            db.execute(ADD_NONCE, {**key, "nonce": nonce, "action_id": action.id})
             self._advance(db, draft.intent.chain_id, draft.signer, nonce + 1)
-            db.execute(BUDGET.delete().where(BUDGET.c.action_id == action.id))
-            db.execute(
-                BUDGET.insert().values(
-                    action_id=action.id,
-                    position_id=action.position_id,
-                    chain_id=draft.intent.chain_id,
-                    signer=draft.signer,
-                    asset=draft.asset,
-                    amount=str(charge.amount),
-                    gas_wei=str(charge.gas_wei),
-                    state="reserved",
-                    at_s=at_s,
-                )
-            )
-            body = {"nonce": nonce, "amount": str(charge.amount), "gas_wei": str(charge.gas_wei)}
-            self._become(db, action, ActionState.ARMED, at_s, "arm", body, f"armed with nonce {nonce}", nonce=nonce)
-        return self.action(action.id)
+            db.execute(DROP_CHARGE, {"the_action": action.id})
+            spent = {"amount": str(charge.amount), "gas_wei": str(charge.gas_wei)}
+            of = {"action_id": action.id, "position_id": action.position_id, "asset": draft.asset}
+            db.execute(ADD_CHARGE, {**of, **key, **spent, "state": "reserved", "at_s": at_s})
+            body, why = {"nonce": nonce, **spent}, f"armed with nonce {nonce}"
+            self._become(db, action, ActionState.ARMED, at_s, "arm", body, why, nonce=nonce)
+            return self._action(db, action.id)
 
-    def reserve_attempt(self, action: Action, attempt: Attempt, charge: Charge, judge: Judge, at_s: int) -> Attempt:
+    def reserve_attempt(self, action: Action, attempt: Attempt, charge: Charge, judge: Judge, at_s: int) -> Action:
         """Say that the signer is about to be asked, and pay for the dearer attempt, in one commit.
 
-        May raise: Refused, StaleChange.
+        The attempt is then the action's `unsigned`. May raise: Refused, StaleChange.
         """
         wanted = None if attempt.kind is AttemptKind.CANCEL else action.draft.intent.hash
         cancel = attempt.kind is AttemptKind.CANCEL
@@ -143,33 +143,22 @@ class Journal(Answers):
             if hold := self._held(db, action):
                 raise Refused(f"{hold.scope} is on hold: {hold.reason}", hint="levmon resume, once it is understood")
             refuse(judge, totals(db, action, at_s))
-            db.execute(
-                update(ATTEMPTS)
-                .where((ATTEMPTS.c.action_id == action.id) & (ATTEMPTS.c.stage == Stage.RESERVED))
-                .values(stage=Stage.ABANDONED)
-            )
-            made = db.execute(
-                ATTEMPTS.insert().values(
-                    **attempt_columns(action, attempt), kind=attempt.kind, stage=Stage.RESERVED, said=""
-                )
-            ).inserted_primary_key
+            db.execute(ABANDON, {"the_action": action.id})
+            row = {**attempt_columns(action, attempt), "kind": attempt.kind, "stage": Stage.RESERVED, "said": ""}
+            made = db.execute(ADD_ATTEMPT, row).inserted_primary_key
             if made is None:
                 raise AssertionError("an insert without its key")
-            db.execute(
-                update(BUDGET)
-                .where(BUDGET.c.action_id == action.id)
-                .values(gas_wei=str(charge.gas_wei), amount=str(charge.amount))
-            )
+            spent = {"amount": str(charge.amount), "gas_wei": str(charge.gas_wei)}
+            db.execute(CHANGE_CHARGE, {"the_action": action.id, **spent})
             body = {
                 "attempt": made[0],
                 "kind": attempt.kind,
                 "max_fee_wei": str(attempt.max_fee_wei),
                 "tip_wei": str(attempt.tip_wei),
-                "amount": str(charge.amount),
-                "gas_wei": str(charge.gas_wei),
+                **spent,
             }
             self._become(db, action, None, at_s, "reserve", body, "")
-        return next(found for found in self.action(action.id).attempts if found.id == made[0])
+            return self._action(db, action.id)
 
     def save_signature(self, action: Action, attempt: Attempt, raw: bytes, tx_hash: str, at_s: int) -> Action:
         """The signed bytes, durable before their first send. May raise: StaleChange."""
@@ -180,14 +169,10 @@ class Journal(Answers):
             to = ActionState.SIGNED
         with self._transaction("save") as db:
             self._expect(db, action.id, action.version)
-            db.execute(
-                update(ATTEMPTS)
-                .where((ATTEMPTS.c.id == attempt.id) & (ATTEMPTS.c.stage == Stage.RESERVED))
-                .values(raw=raw.hex(), hash=tx_hash, stage=Stage.SAVED)
-            )
+            db.execute(SAVE_ATTEMPT, {"the_attempt": attempt.id, "the_raw": raw.hex(), "the_hash": tx_hash})
             body = {"attempt": attempt.id, "hash": tx_hash}
             self._become(db, action, to, at_s, "save", body, f"signed {attempt.kind} {tx_hash}")
-        return self.action(action.id)
+            return self._action(db, action.id)
 
     def apply(self, change: Change, at_s: int, *, name: str = "mark") -> Action:
         """Commit a transition with all that follows from it. May raise: StaleChange."""
@@ -202,9 +187,7 @@ class Journal(Answers):
             for attempt in change.adopt:
                 self._adopt_attempt(db, action, attempt)
             for attempt_id, said in change.sent:
-                db.execute(
-                    update(ATTEMPTS).where(ATTEMPTS.c.id == attempt_id).values(stage=Stage.SENT, said=said[:200])
-                )
+                db.execute(SENT_ATTEMPT, {"the_attempt": attempt_id, "stage": Stage.SENT, "said": said[:200]})
             if change.final is not None:
                 self._finalize(db, change.final)
             mined: dict[str, Any] = {"mined_hash": None, "mined_number": None, "mined_block": None, "mined_ok": None}
@@ -231,7 +214,7 @@ class Journal(Answers):
                 self._hold(db, hold, at_s, seq)
             if change.successor is not None:
                 self._plan(db, change.successor, at_s)
-        return self.action(change.action_id)
+            return self._action(db, action.id)
 
     def _become(
         self,
@@ -251,18 +234,8 @@ class Journal(Answers):
         version = action.version + 1
         full = {**body, "from": action.state, "to": state, "version": version, "why": why}
         seq = self._record(db, at_s, kind, action.id, full)
-        db.execute(
-            update(ACTIONS)
-            .where(ACTIONS.c.id == action.id)
-            .values(
-                state=state,
-                open=int(state in OPEN_STATES),
-                version=version,
-                changed_s=at_s,
-                note=why or action.note,
-                **columns,
-            )
-        )
+        row = {"state": state, "open": int(state in OPEN_STATES), "version": version, "changed_s": at_s}
+        db.execute(CHANGE_ACTION, {"the_action": action.id, **row, "note": why or action.note, **columns})
         if state is not action.state or severity is not Severity.INFO:
             rests: dict[str, Any] = {}
             if state is ActionState.MINED and columns.get("mined_block"):
@@ -270,58 +243,40 @@ class Journal(Answers):
             detail = about(action.draft, state, columns.get("mined_hash"))
             kind = "outcome" if state is ActionState.MINED or state not in OPEN_STATES else "action"
             key, text = f"{action.id}/{version}", f"{state}: {why}"
-            self._alert(db, seq, key, severity, action.id, text, detail=detail, kind=kind, **rests)
+            self._alert(db, seq, at_s, key, severity, action.id, text, detail=detail, kind=kind, **rests)
         return seq
 
     def _settle(self, db: Connection, action: Action, change: Change, at_s: int) -> None:
-        row = BUDGET.c.action_id == action.id
+        row: dict[str, Any] = {"the_action": action.id}
         if change.settle is not None:
-            db.execute(
-                update(BUDGET)
-                .where(row)
-                .values(
-                    state="settled",
-                    at_s=at_s,
-                    amount=str(change.settle.amount),
-                    gas_wei=str(change.settle.gas_wei),
-                )
-            )
+            spent = {"amount": str(change.settle.amount), "gas_wei": str(change.settle.gas_wei)}
+            db.execute(CHANGE_CHARGE, {**row, "state": "settled", "at_s": at_s, **spent})
         elif change.free_nonce or (change.to is not None and change.to not in OPEN_STATES):
-            db.execute(BUDGET.delete().where(row))
+            db.execute(DROP_CHARGE, row)
 
     def _free_nonce(self, db: Connection, action: Action) -> None:
         """May raise: AssertionError, when the signer may have signed for it."""
         if action.attempts or action.nonce is None:
             raise AssertionError(f"the nonce of {action.id} may have been signed for and cannot be given back")
-        db.execute(NONCES.delete().where(NONCES.c.action_id == action.id))
+        db.execute(FREE_NONCE, {"the_action": action.id})
         self._advance(db, action.draft.intent.chain_id, action.draft.signer, action.nonce)
 
     def _adopt_attempt(self, db: Connection, action: Action, attempt: Attempt) -> None:
-        db.execute(
-            ATTEMPTS.insert().values(
-                **attempt_columns(action, attempt),
-                kind=AttemptKind.ADOPTED,
-                stage=Stage.SENT,
-                raw=attempt.raw.hex() if attempt.raw else None,
-                hash=attempt.hash,
-                said="found on chain",
-            )
-        )
+        row = {**attempt_columns(action, attempt), "kind": AttemptKind.ADOPTED, "stage": Stage.SENT}
+        raw = attempt.raw.hex() if attempt.raw else None
+        db.execute(ADD_ATTEMPT, {**row, "raw": raw, "hash": attempt.hash, "said": "found on chain"})
 
     def _finalize(self, db: Connection, block: BlockRef) -> None:
-        known = db.execute(select(FINALITY.c.number).where(FINALITY.c.chain_id == block.chain_id)).scalar()
+        known = db.execute(SETTLED_ON, {"chain_id": block.chain_id}).mappings().first()
+        row = {"number": block.number, "hash": block.hash}
         if known is None:
-            db.execute(FINALITY.insert().values(chain_id=block.chain_id, number=block.number, hash=block.hash))
-        elif known < block.number:
-            db.execute(
-                update(FINALITY)
-                .where(FINALITY.c.chain_id == block.chain_id)
-                .values(number=block.number, hash=block.hash)
-            )
+            db.execute(ADD_FINALITY, {"chain_id": block.chain_id, **row})
+        elif known["number"] < block.number:
+            db.execute(CHANGE_FINALITY, {"the_chain": block.chain_id, **row})
 
     @staticmethod
     def _expect(db: Connection, action_id: str, version: int) -> None:
-        found = db.execute(select(ACTIONS.c.version).where(ACTIONS.c.id == action_id)).scalar()
+        found = db.execute(VERSION, {"id": action_id}).scalar()
         if found != version:
             raise StaleChange(f"{action_id} is at version {found}, not {version}")
 
@@ -334,7 +289,7 @@ class Journal(Answers):
             if known is not None and next_nonce < known:
                 raise Refused(f"{address} is known up to nonce {known}", hint="a lower one would be used twice")
             if known is None:
-                db.execute(SIGNERS.insert().values(chain_id=chain_id, address=address, next_nonce=next_nonce))
+                db.execute(ADD_SIGNER, {"chain_id": chain_id, "address": address, "next_nonce": next_nonce})
             else:
                 self._advance(db, chain_id, address, next_nonce)
             self._record(db, at_s, "signer", address, {"chain_id": chain_id, "next_nonce": next_nonce})
@@ -347,8 +302,8 @@ class Journal(Answers):
 
     @staticmethod
     def _advance(db: Connection, chain_id: int, address: Address, next_nonce: int) -> None:
-        where = (SIGNERS.c.chain_id == chain_id) & (SIGNERS.c.address == address)
-        db.execute(update(SIGNERS).where(where).values(next_nonce=next_nonce))
+        row = {"the_chain": chain_id, "the_address": address, "next_nonce": next_nonce}
+        db.execute(CHANGE_SIGNER, row)
 
     def hold(self, hold: Hold, at_s: int) -> None:
         """Nothing is signed for this scope from now on."""
@@ -360,22 +315,27 @@ class Journal(Answers):
             db.execute(HOLDS.insert().values(scope=hold.scope, reason=hold.reason, at_s=at_s))
             seq = self._record(db, at_s, "hold", hold.scope, {"reason": hold.reason}, cause)
             why = f"on hold: {hold.reason}"
-            self._alert(db, seq, f"hold/{seq}", Severity.CRITICAL, hold.scope, why, kind="hold")
+            self._alert(db, seq, at_s, f"hold/{seq}", Severity.CRITICAL, hold.scope, why, kind="hold")
 
     def release(self, scope: str, at_s: int) -> None:
         """A person has understood why."""
         with self._transaction("release") as db:
             db.execute(HOLDS.delete().where(HOLDS.c.scope == scope))
             seq = self._record(db, at_s, "release", scope, {})
-            self._alert(db, seq, f"hold/{seq}", Severity.INFO, scope, "no longer on hold", kind="hold")
+            self._alert(db, seq, at_s, f"hold/{seq}", Severity.INFO, scope, "no longer on hold", kind="hold")
 
     @staticmethod
     def _held(db: Connection, action: Action) -> Hold | None:
         chain_id = action.draft.intent.chain_id
-        scopes = [f"chain:{chain_id}", f"signer:{chain_id}:{action.draft.signer}", f"position:{action.position_id}"]
-        row = db.execute(select(HOLDS).where(HOLDS.c.scope.in_(scopes))).mappings().first()
+        scopes = {
+            "chain": f"chain:{chain_id}",
+            "signer": f"signer:{chain_id}:{action.draft.signer}",
+            "position": f"position:{action.position_id}",
+        }
+        row = db.execute(HELD, scopes).mappings().first()
         return Hold(row["scope"], row["reason"]) if row else None
 
     def mark_delivered(self, alert_ids: Sequence[int], at_s: int) -> None:
         with self._transaction() as db:
-            db.execute(update(OUTBOX).where(OUTBOX.c.id.in_(alert_ids)).values(delivered_s=at_s))
+            if alert_ids:
+                db.execute(DELIVERED, [{"the_id": one, "delivered_s": at_s} for one in alert_ids])
