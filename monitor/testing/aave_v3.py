@@ -68,16 +68,19 @@ def deploy(chain: DevChain, version: Version) -> AaveMarket:
 def deploy_all(chain: DevChain, versions: Sequence[Version]) -> tuple[AaveMarket, ...]:
     """A market per version on one chain, which grow old together; they share no asset, no feed and no borrower."""
     plans = {version: tuple(opening(loan, version) for loan in cast(version)) for version in versions}
-    markets = tuple(_deploy_empty(chain, version, len(plans[version])) for version in versions)
+    markets = tuple(deploy_empty(chain, version, len(plans[version])) for version in versions)
     populate(chain, [(market, plans[market.version]) for market in markets])
     for market in markets:
         refresh_prices(chain, market)
     return markets
 
 
-def _deploy_empty(chain: DevChain, version: Version, borrowers: int) -> AaveMarket:
+def deploy_empty(
+    chain: DevChain, version: Version, borrowers: int, listed: tuple[Listing, ...] | None = None
+) -> AaveMarket:
+    """The contracts and reserves (default: the ten of `listings`), and nobody in them."""
     admin = chain.account("admin")
-    listed = listings(version)
+    listed = listings(version) if listed is None else listed
     assets = {item.symbol: deploy_token(chain, admin, item.symbol, item.decimals) for item in listed}
     feeds = {item.symbol: deploy_feed(chain, admin, f"{item.symbol} / USD", item.price_e8) for item in listed}
     block = chain.block_number()

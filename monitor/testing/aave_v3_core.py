@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from monitor.testing.aave_v3_listing import ETH_EMODE, STABLE_EMODE, Listing, Rates
 from monitor.testing.aave_v3_market import Contracts
 from monitor.testing.artifacts import core_v3
-from monitor.testing.devchain import ZERO_ADDRESS, DevChain
+from monitor.testing.devchain import LISTED_AT_ONCE, ZERO_ADDRESS, DevChain
 
 RAY_PER_BPS = 10**23
 LIBRARIES = ("SupplyLogic", "BorrowLogic", "LiquidationLogic", "EModeLogic", "BridgeLogic", "PoolLogic")
@@ -101,7 +101,8 @@ def list_reserves(
         )
         for item in listed
     ]
-    chain.send(admin, contracts.configurator, INIT_RESERVES, inputs)
+    for at in range(0, len(inputs), LISTED_AT_ONCE):
+        chain.send(admin, contracts.configurator, INIT_RESERVES, inputs[at : at + LISTED_AT_ONCE])
     for item in listed:
         _set_terms(chain, admin, contracts.configurator, item, assets[item.symbol])
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from monitor.testing.aave_v3_listing import ETH_EMODE, LST_EMODE, STABLE_EMODE, Listing
 from monitor.testing.aave_v3_market import Contracts
 from monitor.testing.codec import encode_args
-from monitor.testing.devchain import ZERO_ADDRESS, DevChain
+from monitor.testing.devchain import LISTED_AT_ONCE, ZERO_ADDRESS, DevChain
 from monitor.testing.solc import LIBRARIES, origin
 
 INIT_RESERVES = "initReserves((address,address,address,string,string,string,string,bytes,bytes)[])"
@@ -82,7 +82,8 @@ def list_reserves(
         )
         for item in listed
     ]
-    chain.send(admin, contracts.configurator, INIT_RESERVES, inputs)
+    for at in range(0, len(inputs), LISTED_AT_ONCE):
+        chain.send(admin, contracts.configurator, INIT_RESERVES, inputs[at : at + LISTED_AT_ONCE])
     for item in listed:
         _set_terms(chain, admin, contracts.configurator, item, assets[item.symbol])
 

@@ -227,6 +227,19 @@ class AnvilDevChain(DevChain):
             raise DevChainError(f"{method}: {error.get('message')}")
         return answer["result"]
 
+    def rpc_batch(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
+        """The same method many times in one HTTP request. May raise: DevChainError, OSError."""
+        body = [{"jsonrpc": "2.0", "id": number, "method": method, "params": own} for number, own in enumerate(params)]
+        try:
+            self._connection.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
+            answers = json.loads(self._connection.getresponse().read())
+        except (http.client.HTTPException, OSError):
+            self._connection.close()
+            raise
+        if len(answers) != len(body) or any("error" in answer for answer in answers):
+            raise DevChainError(f"{method}: not all of {len(body)} succeeded")
+        return [answer["result"] for answer in sorted(answers, key=lambda answer: int(answer["id"]))]
+
     @property
     def chain_id(self) -> int:
         if self._chain_id is None:

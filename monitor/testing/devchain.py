@@ -18,6 +18,7 @@ from monitor.testing.codec import address_of, decode, encode_args, encode_call, 
 
 ZERO_ADDRESS = "0x" + "00" * 20
 MAX_UINT256 = 2**256 - 1
+LISTED_AT_ONCE = 10  # so many new reserves fit into one transaction
 
 
 class CallReverted(Exception):
