@@ -14,8 +14,9 @@ from monitor.cli.options import json_option, source_options
 from monitor.cli.plan_command import close_option, target_option
 
 if TYPE_CHECKING:
-    from monitor.cli.guarding import Prepared
+    from monitor.cli.guarding import Prepared, Prospect
     from monitor.cli.session import Session
+    from monitor.core.actions import Plan
     from monitor.journal.rows import Draft
     from monitor.pipeline.acting import Acting
     from monitor.pipeline.carry import Standing
@@ -90,7 +91,6 @@ async def _act(
     from monitor.cli.plan_command import code_of
     from monitor.cli.screen import echo, width
     from monitor.cli.session import opened
-    from monitor.pipeline.acting import draft_of
     from monitor.pipeline.plans import best, without_partial
 
     async with opened(wanted) as session:
@@ -103,7 +103,7 @@ async def _act(
         plan = best(found.proposal if partial else without_partial(found.proposal))
         if plan is None:
             return code_of(found)
-        draft = draft_of(plan, guardian, found.target, cause="asked for by hand", rule=found.protection.name)
+        draft = await decide(found, plan)
         passes, simulation = await simulated(found, draft)
         if as_json:
             click.echo(_json("levmon.simulation/1", passes=passes, said=simulation, plan=plan.key))
@@ -120,6 +120,16 @@ async def _act(
 
 def _json(schema: str, **fields: Any) -> str:
     return json.dumps({"schema": schema, **fields}, separators=(",", ":"))
+
+
+async def decide(found: Prospect, plan: Plan) -> Draft:
+    """The decision to do the plan, with the market's code and parameters that it rests on. May raise: ChainError."""
+    from monitor.pipeline.acting import draft_of
+    from monitor.pipeline.basis import fetch_decided_on
+
+    basis = await fetch_decided_on(found.chain.chain, found.seen.snapshot, found.report, plan.block)
+    cause, rule = "asked for by hand", found.protection.name
+    return draft_of(plan, found.guardian, found.target, cause=cause, rule=rule, basis=basis)
 
 
 async def simulated(found: Prepared, draft: Draft) -> tuple[bool, str]:

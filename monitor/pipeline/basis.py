@@ -12,9 +12,12 @@ from typing import Any
 
 from monitor.chain.code import fetch_code
 from monitor.chain.rpc_chain import RpcChain
+from monitor.core.errors import ChainError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import BlockRef, MarketRef, Position
+from monitor.pipeline.snapshot import Snapshot
 from monitor.protocols.base import Protocol
+from monitor.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ async def fetch_basis(chain: RpcChain, ref: MarketRef, facts: Any, position: Pos
     code = await fetch_market_code(chain, ref, facts, block)
     text = repr(protocol.parameters(position))
     return Basis(code, hashlib.sha256(text.encode()).hexdigest())
+
+
+async def fetch_decided_on(chain: RpcChain, seen: Snapshot, report: Report, block: BlockRef) -> Basis:
+    """What a decision about the report's position rests on. May raise: ChainError."""
+    state = seen.markets.get(report.subject.ref)
+    if state is None or state.known is None or report.position is None:
+        raise ChainError("the market's code could not be read")
+    return await fetch_basis(chain, report.subject.ref, state.known.facts, report.position, block)
 
 
 async def fetch_market_code(chain: RpcChain, ref: MarketRef, facts: Any, block: BlockRef) -> str:

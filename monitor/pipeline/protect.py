@@ -25,7 +25,7 @@ from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, builder, draft_of, health_wad, is_rescue
-from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
+from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.plans import Options, Outlook, best, options, plan_for, without_partial
 from monitor.policy.planner import Proposal
@@ -198,11 +198,10 @@ class Guard:
 
     async def _basis(self, acting: Acting, seen: Outlook, report: Report, plan: Plan) -> Basis:
         """What the decision rests on. May raise: ChainError; Refused where the market's code is not the known one."""
-        ref = report.subject.ref
-        known, pinned = seen.snapshot.markets[ref].known, self._codes.get(ref)
-        if known is None or report.position is None or pinned is None:
+        pinned = self._codes.get(report.subject.ref)
+        if pinned is None:
             raise ChainError("the market's code could not be read")
-        basis = await fetch_basis(self.chain, ref, known.facts, report.position, plan.block)
+        basis = await fetch_decided_on(self.chain, seen.snapshot, report, plan.block)
         if basis.code != pinned[1]:
             why = "the market's code is not that with which its rules were confirmed"
             acting.journal.hold(Hold(f"position:{report.id}", why), plan.block.timestamp)

@@ -205,12 +205,15 @@ class RescueLab:
 
     async def look(self) -> list[Event]:
         """What `levmon protect` does at the newest head; the events of this look alone."""
-        self.clock.now = float(self.chain.timestamp())
-        guard = self.guard
-        self.seen = await outlook(self.reader, [self.subject], KEY.address, self.memory)
-        found = await guard.look(self.seen)
+        found = await self.guard.look(await self.look_only())
         self.events += found
         return found
+
+    async def look_only(self) -> Outlook:
+        """The position and the purse at the newest head."""
+        self.clock.now = float(self.chain.timestamp())
+        self.seen = await outlook(self.reader, [self.subject], KEY.address, self.memory)
+        return self.seen
 
     async def looks(self, blocks: int) -> list[Event]:
         """So many blocks, a look at each."""

@@ -7,8 +7,15 @@ from fractions import Fraction
 import pytest
 
 from monitor.chain.code import fetch_code
+from monitor.cli.act_command import decide
+from monitor.cli.guarding import Prospect
+from monitor.cli.session import Open
+from monitor.cli.targets import ChainTarget
 from monitor.core.actions import ActionState
 from monitor.journal.rows import Severity
+from monitor.pipeline.carry import Until, carry
+from monitor.pipeline.guardians import ANY
+from monitor.pipeline.plans import plan_for
 from monitor.pipeline.protect import Moved
 from monitor.testing.aave_v3 import LIQUIDATION_CALL
 from monitor.testing.devchain import MAX_UINT256
@@ -43,6 +50,31 @@ async def test_changed_parameters(rescues: RescueLab) -> None:
     assert any("the market's parameters changed since the decision" in why for why in lab.whys())
     assert TARGET <= lab.health <= TARGET * Fraction(1005, 1000)
     assert lab.nonce == 1
+
+
+@row(
+    "O16",
+    "what a person asks for rests on the same: a threshold that is lowered before the signature ends it",
+    "monitor.pipeline.basis:Basis.differs",
+    careless=no_difference,
+)
+async def test_changed_parameters_by_hand(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.to_health(DANGER)
+    await lab.look_only()
+    assert lab.seen is not None
+    proposal = plan_for(lab.seen, lab.report, lab.guardian, ANY, TARGET, clock=lab.clock)
+    target = ChainTarget("local", lab.market.chain_id, ())
+    opened = Open(target, lab.reader, lab.market.chain_id, (lab.subject,))
+    prospect = Prospect(opened, lab.seen, lab.report, lab.guardian, ANY, TARGET, proposal)
+    draft = await decide(prospect, proposal.plans[0])
+    lab.acting.allow(prospect.limits)
+    weth = lab.market.reserves["WETH"].asset
+    lab.configure("configureReserveAsCollateral(address,uint256,uint256,uint256)", weth, 79_00, 80_00, 105_00)
+    carried = [one async for one in carry(lab.acting, draft, until=Until.MINED, within_s=9, clock=lab.clock)]
+    assert carried[-1].action.state is ActionState.CLOSED_EXPIRED
+    assert "the market's parameters changed since the decision" in carried[-1].why
+    assert lab.nonce == 0
 
 
 async def always_the_same(*_: object) -> str:
