@@ -8,15 +8,14 @@ the only ones of the pure part that need numpy, and are imported where they are 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.core.types import BlockRef, Position, ReadPlan
+from monitor.core.types import BlockRef, Position, ReadPlan, Unreadable
 
 M = TypeVar("M")
 G = TypeVar("G")
@@ -59,6 +58,24 @@ class Columns:
         """The address in lower case."""
         return f"0x{self.owners[row].tobytes().hex()}"
 
+    def entries(self, rows: I64) -> tuple[I64, I64]:
+        """The entries of these rows, row after row: their numbers, and how many each row has."""
+        first = self.start[rows]
+        counts = self.start[rows + 1] - first
+        shift = first - (np.cumsum(counts) - counts)
+        return np.repeat(shift, counts) + np.arange(int(counts.sum())), counts
+
+    def take(self, rows: I64) -> Columns:
+        """These rows as columns of their own, in this order."""
+        at, counts = self.entries(rows)
+        start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        of_rows = (self.owners[rows], self.mode[rows], self.flags[rows])
+        return Columns(*of_rows, start, self.kind[at], self.low[at], self.high[at])
+
+    def amounts(self) -> F64:
+        """(m,): the balances as floats, at most one part in 2**52 away."""
+        return np.ldexp(self.high.astype(np.float64), 64) + self.low.astype(np.float64)
+
     def balances(self, row: int) -> dict[int, int]:
         """The balances of an account by kind, exact."""
         span = slice(int(self.start[row]), int(self.start[row + 1]))
@@ -66,10 +83,36 @@ class Columns:
         return {kind: high << 64 | low for kind, low, high in parts}
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one unit of a balance is worth to its account's health at one moment, by code: a proven range for each.
+
+    Credits (what counts for the account) are positive, debits negative, `lower` and `upper` bound both. For an account
+    with the entries e, as real numbers and so too when reckoned in float64 in any order, at any threshold t of at
+    least `LEAST_THRESHOLD`:
+
+    - sum(credits of lower) - slack >= t * (sum(debits of lower) + slack): its health is known, and t or more;
+    - sum(credits of upper) + slack < t * (sum(debits of upper) - slack): its health is known, and less than t;
+
+    with slack = sum(slack of e). A code that is NaN leaves its accounts to the integers. Where implemented, the proof
+    stands in the docstring.
+    """
+
+    lower: F64
+    upper: F64
+    slack: F64
+    """(codes,) each, in any one unit of value."""
+
+
+LEAST_THRESHOLD = 2**-10
+"""Below it the contracts' own rounding of health would not vanish in the guard of the weights."""
+
+
 class Bulk(ABC, Generic[M, G]):
     """What a protocol adds for whole markets. G: everything that is the same for all accounts at one block, frozen.
 
-    An entry's `code` says which weight it gets: its kind, and its account's mode where that changes the weight.
+    An entry's `code` says which weight it gets. It follows from the account's row alone, so that a block without
+    changes to the account needs none made anew; what a block changes for all accounts is in the weights.
     """
 
     facts: M
@@ -79,29 +122,33 @@ class Bulk(ABC, Generic[M, G]):
         """Prices, indexes, parameters: one round. May raise: CallFailed, ProtocolError."""
 
     @abstractmethod
+    def prices(self, globals_: G) -> Mapping[str, int]:
+        """The prices that can be moved, by key; what could not be read is left out."""
+
+    @abstractmethod
     def at_prices(self, globals_: G, prices: Mapping[str, int]) -> G:
         """The same market at these prices by key, all others as they are."""
 
     @abstractmethod
-    def codes(self, globals_: G, columns: Columns) -> U16:
-        """(m,): each entry's code, below `len(weights)`."""
+    def codes(self, columns: Columns) -> U16:
+        """(m,): each entry's code; code 0 weighs nothing."""
 
     @abstractmethod
-    def weights(self, globals_: G, threshold: Fraction, at_s: int) -> tuple[F64, F64]:
-        """Per code: the signed weight and the slack, such that health >= threshold for sure wherever
-        sum(weight * balance) > sum(slack) over an account's entries, reckoned in float64 in any order.
-
-        The proof stands where this is implemented.
-        """
+    def weights(self, globals_: G, at_s: int) -> Weights:
+        """The weights of all codes at `at_s` (a block timestamp)."""
 
     @abstractmethod
-    def always_exact(self, columns: Columns) -> Mask:
-        """(n,): accounts that no weight can judge, whose health is always reckoned with integers."""
+    def price_codes(self, globals_: G, key: str) -> Mask:
+        """(codes,): whose weights are this price times something, and whose slack grows with it no faster than it."""
 
     @abstractmethod
-    def exact(self, globals_: G, columns: Columns, rows: Sequence[int], at_s: int) -> list[tuple[int, int] | None]:
+    def unjudged(self, globals_: G, columns: Columns, at_s: int) -> I64:
+        """Rows, ascending, that the weights must not judge for what their entries do not tell."""
+
+    @abstractmethod
+    def exact(self, globals_: G, columns: Columns, rows: I64, at_s: int) -> list[tuple[int, int] | None]:
         """(numerator, denominator) of each row's health as the contract has it; (1, 0) without debt, None unknown."""
 
     @abstractmethod
-    def position(self, globals_: G, columns: Columns, row: int, block: BlockRef) -> Position:
+    def position(self, globals_: G, columns: Columns, row: int, block: BlockRef) -> Position | Unreadable:
         """One account as every other command sees it. `Protocol.evaluate` of it equals `exact`."""

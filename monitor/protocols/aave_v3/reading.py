@@ -121,7 +121,7 @@ def _second_round(facts: Facts, rules: Rules, book: Book, owner: Address) -> lis
     configuration = book.known(pool_call(facts, "getUserConfiguration", owner))
     if not configuration or not configuration[0]:
         return []
-    queries: list[Query] = list(_category_calls(facts, rules, book, owner))
+    queries: list[Query] = list(_mode_calls(facts, rules, book, owner))
     ids = set(words.reserve_ids(configuration[0]))
     for reserve in facts.reserves:
         data = book.known(pool_call(facts, "getReserveData", reserve.asset))
@@ -142,31 +142,38 @@ def _balance_calls(rules: Rules, data: tuple[Any, ...], owner: Address, *, borro
     return calls
 
 
-def _category_calls(facts: Facts, rules: Rules, book: Book, owner: Address) -> list[Call]:
-    category = book.known(pool_call(facts, "getUserEMode", owner))
-    if not category:
-        return []
+def _mode_calls(facts: Facts, rules: Rules, book: Book, owner: Address) -> list[Call]:
+    mode = book.known(pool_call(facts, "getUserEMode", owner))
+    return category_calls(facts, rules, mode) if mode else []
+
+
+def category_calls(facts: Facts, rules: Rules, mode: int) -> list[Call]:
+    """What there is to ask of an e-mode category."""
     if rules.reserve_e_mode:
-        return [pool_call(facts, "getEModeCategoryData", category)]
+        return [pool_call(facts, "getEModeCategoryData", mode)]
     names = ["getEModeCategoryCollateralConfig", "getEModeCategoryCollateralBitmap"]
     names += ["getEModeCategoryLtvzeroBitmap"] if rules.ltvzero_bitmap else []
     names += ["getIsEModeCategoryIsolated"] if rules.isolated_e_mode else []
-    return [pool_call(facts, name, category) for name in names]
+    return [pool_call(facts, name, mode) for name in names]
 
 
 def _category(facts: Facts, rules: Rules, book: Book, owner: Address) -> Category | None:
     """The owner's category; None without one, or if it could not be read."""
-    calls = _category_calls(facts, rules, book, owner)
-    values = [book.known(call) for call in calls]
-    if not calls or None in values:
+    mode = book.known(pool_call(facts, "getUserEMode", owner))
+    return category_of(facts, rules, book, mode) if mode else None
+
+
+def category_of(facts: Facts, rules: Rules, book: Book, mode: int) -> Category | None:
+    """The category from what category_calls were answered; None if it could not be read."""
+    values = [book.known(call) for call in category_calls(facts, rules, mode)]
+    if None in values:
         return None
-    number = calls[0].args[0]
     if rules.reserve_e_mode:
         ltv, threshold, bonus, source, _ = values[0]  # type: ignore[misc]  # None was ruled out above
-        return Category(number, ltv, threshold, bonus, price_source=source)
+        return Category(mode, ltv, threshold, bonus, price_source=source)
     ltv, threshold, bonus = values[0]  # type: ignore[misc]
     return Category(
-        number,
+        mode,
         ltv,
         threshold,
         bonus,

@@ -67,7 +67,7 @@ def health_of(position: Position, context: Context | None, at_s: int | None) -> 
     except Undecidable as why:
         return Health(position.id, position.block, Unknown(str(why)), unit)
     gates, liquidatable = _liquidatable(account, position, context)
-    verdict = _verdict(account)
+    verdict = verdict_of(account)
     return Health(
         position_id=position.id,
         block=position.block,
@@ -89,7 +89,8 @@ def base_unit(state: State) -> Unit:
     return Unit(state.base_symbol, len(str(state.base_unit)) - 1)
 
 
-def _verdict(account: Account) -> Verdict:
+def verdict_of(account: Account) -> Verdict:
+    """Health alone. Unknown where a debt is at a price of 0 and would count for nothing."""
     data = account.data
     free = [v.holding.reserve.symbol for v in data.values if v.price == 0 and v.holding.borrowed and v.holding.debt]
     if free and data.health_factor >= HEALTH_FACTOR_LIQUIDATION_THRESHOLD:

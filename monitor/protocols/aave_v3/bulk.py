@@ -1,0 +1,189 @@
+"""Aave V3 for whole markets: the numbering of balances, and what the engine asks of a protocol.
+
+A kind is the number of the bit that lets the balance count: 2 * id for variable debt, 2 * id + 1 for aTokens, both
+scaled; `cells.STABLE_KIND` tells of stable debt. The flags are the user configuration. A code is (category, kind); a
+balance whose bit is not set has code 0, and one that no float may judge has code 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from monitor.core.address import parse_address
+from monitor.core.types import BlockRef, Known, NoDebt, Position, ReadPlan, Rule, Unreadable
+from monitor.core.units import UINT256_MAX, WAD
+from monitor.protocols.aave_v3 import words
+from monitor.protocols.aave_v3.bound import Bound
+from monitor.protocols.aave_v3.cells import (
+    BALANCE_BITS,
+    STABLE_KIND,
+    Cells,
+    cells,
+    health_directed,
+    health_half_up,
+    indexes,
+    is_member,
+    unknown_bits,
+    unread,
+)
+from monitor.protocols.aave_v3.globals import Globals, own_source, read_globals
+from monitor.protocols.aave_v3.records import Facts, ReserveState, State
+from monitor.protocols.aave_v3.verdict import Undecidable, account_of, verdict_of
+from monitor.protocols.columns import I64, U16, Bulk, Columns, Mask, Weights
+
+VOID, OPEN, FIRST = 0, 1, 2
+"""Codes: weighs nothing; left to the integers; the first of those that mean a kind."""
+MODES = tuple(range(1, 33))
+
+
+class AaveV3Bulk(Bulk[Facts, Globals]):
+    """`modes`: the e-mode categories that are read. Accounts in others are unknown, so name all that are in use."""
+
+    def __init__(self, facts: Facts, modes: Sequence[int] = MODES) -> None:
+        self.facts = facts
+        self.modes = tuple(sorted({0, *modes}))
+        self.kinds = 2 * max((reserve.id for reserve in facts.reserves), default=-1) + 2
+        self._places = np.full(256, -1, np.int64)
+        self._places[list(self.modes)] = np.arange(len(self.modes))
+        self._bound = Bound(self.modes, self.kinds, FIRST)
+        self._moment: tuple[Globals, int] | None = None
+        self._indexes: dict[int, tuple[int, int]] = {}
+        self._cells: dict[int, Cells] = {}
+
+    def read_globals(self, block: BlockRef) -> ReadPlan[Globals]:
+        return read_globals(self.facts, self.modes[1:])
+
+    def prices(self, globals_: Globals) -> Mapping[str, int]:
+        return globals_.prices
+
+    def at_prices(self, globals_: Globals, prices: Mapping[str, int]) -> Globals:
+        return replace(globals_, prices={**globals_.prices, **prices})
+
+    def codes(self, columns: Columns) -> U16:
+        rows = np.repeat(np.arange(len(columns)), np.diff(columns.start))
+        place = self._places[columns.mode][rows]
+        kind = columns.kind.astype(np.int64)
+        ours = kind < self.kinds
+        bit = np.where(ours, kind, 0)
+        counts = columns.flags[rows, bit >> 6] >> (bit & 63).astype(np.uint64) & np.uint64(1) == 1
+        found = np.where(ours & counts, FIRST + place * self.kinds + kind, VOID)
+        wild = (columns.high >> np.uint64(BALANCE_BITS - 64) != 0) | (kind >= STABLE_KIND) | (ours & (place < 0))
+        return np.where(wild, OPEN, found).astype(np.uint16)
+
+    def weights(self, globals_: Globals, at_s: int) -> Weights:
+        return self._bound.weights(globals_, self._at(globals_, at_s))
+
+    def price_codes(self, globals_: Globals, key: str) -> Mask:
+        return self._bound.price_codes(globals_, key)
+
+    def unjudged(self, globals_: Globals, columns: Columns, at_s: int) -> I64:
+        known = self._at(globals_, at_s)
+        found = np.zeros(len(columns), np.bool_)
+        size = columns.flags.shape[1]
+        lacking = {mode: unknown_bits(globals_, mode, known) for mode in self.modes}
+        if any(lacking.values()):
+            for mode, bits in lacking.items():
+                parts = [bits >> 64 * word & 2**64 - 1 for word in range(size)]
+                found |= (columns.mode == mode) & (columns.flags & np.array(parts, np.uint64)).any(axis=1)
+        strangers = (self._places < 0)[columns.mode]
+        if strangers.any():
+            found |= strangers & columns.flags.any(axis=1)
+        return np.flatnonzero(found)
+
+    def exact(self, globals_: Globals, columns: Columns, rows: I64, at_s: int) -> list[tuple[int, int] | None]:
+        known = self._at(globals_, at_s)
+        reckon = health_directed if globals_.rules.directed_rounding else health_half_up
+        at, counts = columns.entries(rows)
+        kinds, lows, highs = columns.kind[at].tolist(), columns.low[at].tolist(), columns.high[at].tolist()
+        amounts = [high << 64 | low if high else low for low, high in zip(lows, highs, strict=True)]
+        wild = self._wild(columns, at, counts).tolist()
+        found: list[tuple[int, int] | None] = []
+        end = 0
+        for row, count, mode, flags, stray in zip(
+            rows.tolist(), counts.tolist(), columns.mode[rows].tolist(), columns.flags[rows].tolist(), wild, strict=True
+        ):
+            begin, end = end, end + count
+            held = self._cells.get(mode)
+            if held is None:
+                held = self._cells[mode] = cells(globals_, mode, known)
+            configuration = _joined(flags)
+            if stray or configuration & held.unknown:
+                found.append(self._judged(globals_, columns, row, at_s))
+                continue
+            health = reckon(held, configuration, zip(kinds[begin:end], amounts[begin:end], strict=True))
+            found.append(None if health is None else (1, 0) if health == UINT256_MAX else (health, WAD))
+        return found
+
+    def position(self, globals_: Globals, columns: Columns, row: int, block: BlockRef) -> Position | Unreadable:
+        owner = parse_address(columns.owner(row))
+        name = self.facts.market.position_id(owner)
+        configuration, mode = _joined(columns.flags[row].tolist()), int(columns.mode[row])
+        ids = set(words.reserve_ids(configuration))
+        if configuration and unread(globals_, mode):
+            return Unreadable(name, owner, block, f"e-mode category {mode} could not be read")
+        if reasons := [why for number, why in globals_.unreadable.items() if number in ids]:
+            return Unreadable(name, owner, block, reasons[0])
+        category = globals_.categories.get(mode) if configuration else None
+        for number, reserve in globals_.reserves.items():
+            member = own_source(category) is not None and is_member(globals_, reserve, mode)
+            if number in ids and reserve.asset not in globals_.prices and not member:
+                return Unreadable(name, owner, block, f"{reserve.symbol}: no price")
+        balances = columns.balances(row)
+        held = [_held(reserve, configuration, balances) for n, reserve in globals_.reserves.items() if n in ids]
+        state = State(
+            self.facts.base_symbol, self.facts.base_unit, self.facts.sentinel, configuration, category, tuple(held)
+        )
+        keys = {reserve.asset for reserve in held} | ({source} if (source := own_source(category)) else set())
+        prices = {key: price for key, price in globals_.prices.items() if key in keys}
+        return Position(name, owner, block, Rule(self.facts.market.protocol, globals_.version), prices, state)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _at(self, globals_: Globals, at_s: int) -> dict[int, tuple[int, int]]:
+        """The indexes at that moment. What is reckoned for one moment is kept until the next."""
+        if self._moment is None or self._moment[0] is not globals_ or self._moment[1] != at_s:
+            self._moment, self._indexes, self._cells = (globals_, at_s), indexes(globals_, at_s), {}
+        return self._indexes
+
+    def _wild(self, columns: Columns, at: I64, counts: I64) -> Mask:
+        """Which of the rows with these entries the loop is not made for."""
+        entries = (columns.kind[at] >= STABLE_KIND) | (columns.high[at] >> np.uint64(BALANCE_BITS - 64) != 0)
+        of_rows = np.repeat(np.arange(len(counts)), counts)
+        return np.bincount(of_rows[entries], minlength=len(counts)) > 0
+
+    def _judged(self, globals_: Globals, columns: Columns, row: int, at_s: int) -> tuple[int, int] | None:
+        found = self.position(globals_, columns, row, BlockRef(self.facts.market.chain_id, 0, "", "", at_s))
+        if isinstance(found, Unreadable):
+            return None
+        try:
+            verdict = verdict_of(account_of(found, at_s))
+        except Undecidable:
+            return None
+        match verdict:
+            case Known(numerator, denominator):
+                return numerator, denominator
+            case NoDebt():
+                return 1, 0
+            case _:
+                return None
+
+
+def _joined(flags: Sequence[int]) -> int:
+    return sum(word << 64 * place for place, word in enumerate(flags)) if len(flags) > 1 else flags[0]
+
+
+def _held(reserve: ReserveState, configuration: int, balances: Mapping[int, int]) -> ReserveState:
+    """The reserve with an account's balances. Debts only where the bit says so, as `reading` reads them."""
+    owed = words.is_borrowing(configuration, reserve.id)
+    stable = [balances.get(first + reserve.id, 0) for first in (STABLE_KIND, STABLE_KIND + 128, STABLE_KIND + 256)]
+    return replace(
+        reserve,
+        scaled_a_token=balances.get(2 * reserve.id + 1, 0),
+        scaled_variable_debt=balances.get(2 * reserve.id, 0) if owed else 0,
+        stable_principal=stable[0] if owed else 0,
+        stable_rate=stable[1] if owed else 0,
+        stable_update_s=stable[2] if owed else 0,
+    )
