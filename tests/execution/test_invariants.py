@@ -1,7 +1,8 @@
-"""I1-I12 of the action state machine, for sequences of faults that nobody chose by hand.
+"""I1-I10 of the action state machine, for sequences of faults that nobody chose by hand.
 
 The executor, a real SQLite journal and the model chain, driven by Hypothesis: decisions, blocks with and without
 our transactions, wiped pools, fee spikes, reorganisations, restarts, lost sends and answers, silent and hiding nodes.
+I11 is test_invariants_of_health's, I12 the guard's own (tests/guard).
 """
 
 from __future__ import annotations
