@@ -91,6 +91,19 @@ class Endpoint:
         self._succeeded()
         return found, replies
 
+    async def ask_raw(self, body: bytes, method: str) -> bytes:
+        """A bulk question as it is, without the chain id: it is pinned to a block hash, which no other chain has.
+
+        May raise: ChainError, and remembers what that means.
+        """
+        try:
+            answer = await self.transport.send_raw(body, method)
+        except ChainError as error:
+            self._failed(error)
+            raise
+        self._succeeded()
+        return answer
+
     def _chain_id(self, reply: Reply) -> int:
         if isinstance(reply, Result):
             return parse_quantity(reply.value, f"{self.alias}: chain id", strict=self._defences.strict_quantity)

@@ -30,6 +30,18 @@ class AccessRefused(ChainError):
     """The endpoint answers 401 or 403: its key has expired or never was right."""
 
 
+class QuestionTooLarge(ChainError):
+    """The endpoint answers 413: the request has more bytes than it takes."""
+
+
+class AnswerTooLarge(BadAnswer):
+    """The answer has more bytes than we take."""
+
+
+class NoAnswer(RpcUnavailable):
+    """The deadline passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one request may take: seconds from start to last byte, bytes of the (unpacked) answer."""
@@ -43,11 +55,12 @@ LIMITS = Limits()
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire: HTTP requests, JSON-RPC items in them by method, failed requests, bytes received."""
+    """What went over the wire: HTTP requests, JSON-RPC items in them by method, failed requests, bytes of bodies."""
 
     requests: int = 0
     failed: int = 0
     bytes_in: int = 0
+    bytes_out: int = 0
     connections: int = 0
     methods: dict[str, int] = field(default_factory=dict)
 
@@ -87,12 +100,26 @@ class HttpTransport:
             )
         except BadAnswer as wrong:
             self.traffic.failed += 1
-            raise BadAnswer(f"{self.alias}: {wrong.message}") from None
+            raise type(wrong)(f"{self.alias}: {wrong.message}") from None
+        except ChainError:
+            self.traffic.failed += 1
+            raise
+
+    async def send_raw(self, body: bytes, method: str) -> bytes:
+        """A body that is one request already, answered as it comes: for bulk, which must not become objects.
+
+        May raise: ChainError.
+        """
+        self.traffic.requests += 1
+        self.traffic.methods[method] = self.traffic.methods.get(method, 0) + 1
+        try:
+            return await self._post(body)
         except ChainError:
             self.traffic.failed += 1
             raise
 
     async def _post(self, body: bytes) -> bytes:
+        self.traffic.bytes_out += len(body)
         total = self._limits.deadline_s if self._defences.total_deadline else None
         try:
             async with (
@@ -107,7 +134,7 @@ class HttpTransport:
                     raise RpcUnavailable(f"{self.alias}: HTTP {response.status}")
                 return answer
         except TimeoutError:
-            raise RpcUnavailable(f"{self.alias}: no answer within {self._limits.deadline_s:g} s") from None
+            raise NoAnswer(f"{self.alias}: no answer within {self._limits.deadline_s:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as broken:
             raise RpcUnavailable(f"{self.alias}: {_kind(broken)}") from None
 
@@ -119,6 +146,8 @@ class HttpTransport:
         if status == 429 or (status == 503 and "Retry-After" in response.headers):
             wait_s = retry_after_s(response.headers.get("Retry-After", ""), self._clock.time())
             raise RateLimited(f"{self.alias}: too many requests (HTTP {status})", retry_after_s=wait_s)
+        if status == 413:
+            raise QuestionTooLarge(f"{self.alias}: the request is larger than it takes (HTTP 413)")
         if 300 <= status < 400:
             raise BadAnswer(f"it redirects (HTTP {status}), which is not followed")
 
@@ -131,7 +160,7 @@ class HttpTransport:
             self.traffic.bytes_in += len(part)
             if size > limit and self._defences.caps:
                 response.close()
-                raise BadAnswer(f"the answer is larger than {limit} bytes")
+                raise AnswerTooLarge(f"the answer is larger than {limit} bytes")
             parts.append(part)
         return b"".join(parts)
 

@@ -1,7 +1,7 @@
-"""Compiles monitor/contracts/Deployless.yul into abis/deployless.json with the solc that the npm lock pins.
+"""Compiles the Yul sources in monitor/contracts into abis/*.json with the solc that the npm lock pins.
 
-The artifact is what levmon ships; a test compiles the source again and compares. Knows one compiler call, and that the
-machine code must run on chains which have had no fork since Istanbul.
+The artifacts are what levmon ships; a test compiles the sources again and compares. Knows one compiler call, and that
+the machine code must run on chains which have had no fork since Istanbul.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from pathlib import Path
 from monitor.testing.artifacts import node, provision, run_tool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCE = ROOT / "monitor" / "contracts" / "Deployless.yul"
-ARTIFACT = ROOT / "abis" / "deployless.json"
+CONTRACTS = ROOT / "monitor" / "contracts"
+ARTIFACTS = {
+    CONTRACTS / "Deployless.yul": ROOT / "abis" / "deployless.json",
+    CONTRACTS / "AaveV3Lens.yul": ROOT / "abis" / "aave_v3_lens.json",
+}
 _SCRIPT = "process.stdout.write(require('solc').compile(require('fs').readFileSync(0, 'utf8')))"
 
 
-def compile_yul(source: Path = SOURCE) -> str:
-    """Creation code in hex. May raise: ProvisionFailed, ValueError when solc refuses the source."""
+def compile_yul(source: Path) -> str:
+    """Creation code in hex of the outermost object. May raise: ProvisionFailed, ValueError when solc refuses it."""
     job = {
         "language": "Yul",
         "sources": {source.name: {"content": source.read_text()}},
@@ -32,7 +35,7 @@ def compile_yul(source: Path = SOURCE) -> str:
     errors = [e["formattedMessage"] for e in answer.get("errors", ()) if e["severity"] == "error"]
     if errors:
         raise ValueError("\n".join(errors))
-    contract = answer["contracts"][source.name]["Deployless"]
+    (contract, *_) = answer["contracts"][source.name].values()
     return "0x" + str(contract["evm"]["bytecode"]["object"])
 
 
@@ -40,7 +43,8 @@ def artifact_text(bytecode: str) -> str:
     return json.dumps({"abi": [], "bytecode": bytecode}) + "\n"
 
 
-def write_artifact() -> Path:
+def write_artifacts() -> list[Path]:
     """May raise: as compile_yul."""
-    ARTIFACT.write_text(artifact_text(compile_yul()))
-    return ARTIFACT
+    for source, target in ARTIFACTS.items():
+        target.write_text(artifact_text(compile_yul(source)))
+    return list(ARTIFACTS.values())
