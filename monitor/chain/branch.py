@@ -6,7 +6,7 @@ reorganisation, with the last common block), an endpoint that lags, or a lie (li
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,8 +43,9 @@ class Growth:
 class Branch:
     """The newest blocks of the followed chain by number, at most `window`."""
 
-    def __init__(self, window: int = WINDOW, defences: Defences = ALL) -> None:
-        self._blocks: dict[int, BlockRef] = {}
+    def __init__(self, window: int = WINDOW, defences: Defences = ALL, seen: Iterable[BlockRef] = ()) -> None:
+        """`seen`: linked blocks that are known already."""
+        self._blocks: dict[int, BlockRef] = {block.number: block for block in seen}
         self._window = window
         self._defences = defences
 

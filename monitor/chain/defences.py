@@ -66,6 +66,10 @@ class Defences:
     """a head that goes back along the same branch is an endpoint that lags"""
     bounded_wait: bool = True
     """timestamps of blocks may say anything: no wait is longer than a block time, no age is negative"""
+    log_identity: bool = True
+    """a log counts once, in its place, and only with the hash of the block that was asked for"""
+    log_bloom: bool = True
+    """that a block has no watched logs is believed only as far as its bloom filter says so"""
     no_redirect: bool = True
     """an answer from elsewhere is no answer"""
 

@@ -139,6 +139,10 @@ class RpcChain:
             self._multicall = bool(parse_data(replies[1].value, "code of Multicall3"))
         return self._parse(replies[0], at)
 
+    def check_header(self, reply: Reply, block: BlockRef) -> None:
+        """Whether this answer is that block's header, hash and all. May raise: ChainError."""
+        self._parse(reply, block.hash)
+
     def _parse(self, reply: Reply, at: BlockAt) -> BlockRef:
         if self._header_check is None:
             known = chain_info(self.chain_id).checks_headers if self._defences.header_hash else False
@@ -167,6 +171,28 @@ class RpcChain:
         if self.quorum > 1 and self._defences.quorum:
             return await self._ask_quorum(queries, block)
         return await self._read(lambda requests: self.pool.send(requests, need=block.number), queries, block)
+
+    async def ask_beside(
+        self, requests: Sequence[Request], queries: Sequence[Query], block: BlockRef
+    ) -> tuple[list[Reply], list[Answer]]:
+        """`ask`, with requests of the caller's own in the same HTTP request: one reply each, as one endpoint has them.
+
+        A quorum judges the answers only. May raise: ChainError.
+        """
+        if not queries or not requests or self._multicall is None or self.quorum > 1:
+            replies = await self.pool.send(requests, need=block.number) if requests else []
+            return replies, await self.ask(queries, block)
+        beside: list[Reply] = []
+
+        async def send(asked: Sequence[Request]) -> list[Reply]:
+            if beside:
+                return await self.pool.send(asked, need=block.number)
+            replies = await self.pool.send([*requests, *asked], need=block.number)
+            beside.extend(replies[: len(requests)])
+            return replies[len(requests) :]
+
+        answers = await self._read(send, queries, block)
+        return beside, answers
 
     async def _read(
         self, send: Callable[[Sequence[Request]], Awaitable[list[Reply]]], queries: Sequence[Query], block: BlockRef
