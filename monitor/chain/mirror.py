@@ -283,7 +283,7 @@ class Mirror(Generic[G]):
         ledger, count, unknown = self.ledger, len(self.ledger), dict(self._unknown)
         before: dict[int, Account] = {}
         told: set[int] = set()
-        for owner, account in (changed | accounts_of(reading.columns)).items():
+        for owner, account in (changed | self._trimmed(reading.columns)).items():
             row = ledger.find(owner)
             if row is None:
                 told.add(ledger.add(owner, account))
@@ -325,6 +325,12 @@ class Mirror(Generic[G]):
         if not owners:
             return Reading(self.ledger.take([]))
         return await self._accounts.read(owners, block)
+
+    def _trimmed(self, columns: Columns) -> dict[bytes, Account]:
+        found = accounts_of(columns)
+        for account in found.values():
+            self._market.replay.trim(account)
+        return found
 
     async def _read_again(self, block: BlockRef, reason: str, first: int, globals_: G | None = None) -> Step[G]:
         """All accounts anew, in place of blocks that were not replayed from number `first` on."""
@@ -381,8 +387,8 @@ class Mirror(Generic[G]):
             return None
         dice = np.random.default_rng([self._seed, self.tip.number])
         rows = np.unique(dice.integers(0, len(self.ledger), self._audited)).tolist()
-        mine = accounts_of(self.ledger.take([row for row in rows if row not in self._unknown]))
-        theirs = accounts_of((await self._read(list(mine), self.tip)).columns)
+        mine = self._trimmed(self.ledger.take([row for row in rows if row not in self._unknown]))
+        theirs = self._trimmed((await self._read(list(mine), self.tip)).columns)
         self.counts.audited += len(theirs)
         wrong = [owner for owner, account in theirs.items() if mine[owner] != account]
         if not wrong:

@@ -15,7 +15,7 @@ from typing import Any
 from monitor.core.errors import ConfigError, ProtocolError
 
 PACKAGE = "monitor.protocols"
-CONTRACT = ("base", "columns", "survey")
+CONTRACT = ("base", "columns", "events", "ledger", "survey")
 """The modules in there that say what a protocol is, and are none."""
 
 

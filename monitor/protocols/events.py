@@ -94,3 +94,7 @@ class Replay(ABC):
     @abstractmethod
     def apply(self, stage: Stage, logs: Sequence[RawLog], block: BlockRef) -> None:
         """Apply the watched logs of one block, in their order. May raise: Contradiction."""
+
+    @abstractmethod
+    def trim(self, account: Account) -> None:
+        """Drop the balances that do not count, and which are therefore not followed."""

@@ -21,6 +21,7 @@ from monitor.protocols.aave_v3.reading import A_TOKEN, STABLE_TOKEN, VARIABLE_TO
 from monitor.protocols.aave_v3.records import ZERO, Facts
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 from monitor.protocols.events import Contradiction, RawLog, Replay, Stage, Watch
+from monitor.protocols.ledger import Account
 
 STABLE_PRINCIPAL, STABLE_RATE, STABLE_UPDATE = 256, 384, 512
 """<= 3.1: kinds of a stable debt, beside the bit numbers that are the kinds of scaled balances. Plus the reserve id."""
@@ -128,6 +129,12 @@ class AaveReplay(Replay):
                     raise Contradiction(f"log {log.index}: {impossible}") from None
             elif topic in self._upheavals:
                 stage.recheck = self._upheavals[topic].partition("(")[0]
+
+    def trim(self, account: Account) -> None:
+        for kind in list(account.balances):
+            bit = kind if kind < STABLE_PRINCIPAL else 2 * (kind % (STABLE_PRINCIPAL // 2))
+            if not account.flags >> bit & 1:
+                del account.balances[kind]
 
     # -- scaled balances: ScaledBalanceTokenBase ----------------------------------------------------------------------
 
