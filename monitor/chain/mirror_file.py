@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.chain.mirror import Mirror
 from monitor.core.errors import LevmonError
@@ -72,10 +73,9 @@ def save(path: Path, identity: Identity, saved: Saved) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".new", delete=False) as file:
         try:
-            for part in (MAGIC, json.dumps(header).encode() + b"\n", *arrays):
-                data = part if isinstance(part, bytes) else part.tobytes()
-                digest.update(data)
-                file.write(data)
+            for part in _parts(header, arrays):
+                digest.update(part)
+                file.write(part)
             file.write(digest.digest())
             file.flush()
             os.fsync(file.fileno())
@@ -89,6 +89,13 @@ def save(path: Path, identity: Identity, saved: Saved) -> None:
         os.fsync(folder)  # the new name is durable, too
     finally:
         os.close(folder)
+
+
+def _parts(header: Mapping[str, Any], arrays: Sequence[NDArray[Any]]) -> Iterator[bytes]:
+    yield MAGIC
+    yield json.dumps(header).encode() + b"\n"
+    for array in arrays:
+        yield array.tobytes()
 
 
 def load(path: Path, identity: Identity) -> Saved:
