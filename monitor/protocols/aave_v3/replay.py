@@ -16,6 +16,7 @@ from monitor.core.errors import ProtocolError
 from monitor.core.types import Address, BlockRef, Call, Ok, ReadPlan
 from monitor.core.units import RAY
 from monitor.protocols.aave_v3 import words
+from monitor.protocols.aave_v3.lens import PRINCIPAL, RATE, UPDATE
 from monitor.protocols.aave_v3.math import ArithmeticReverts, rayDiv, rayMulCeil, rayMulFloor
 from monitor.protocols.aave_v3.reading import A_TOKEN, STABLE_TOKEN, VARIABLE_TOKEN, pool_call
 from monitor.protocols.aave_v3.records import ZERO, Facts
@@ -23,8 +24,6 @@ from monitor.protocols.aave_v3.versions import TABLE, Rules
 from monitor.protocols.events import Contradiction, RawLog, Replay, Stage, Watch
 from monitor.protocols.ledger import Account
 
-STABLE_PRINCIPAL, STABLE_RATE, STABLE_UPDATE = 256, 384, 512
-"""<= 3.1: kinds of a stable debt, beside the bit numbers that are the kinds of scaled balances. Plus the reserve id."""
 BALANCE_BITS = 128
 """Scaled balances, principals and rates are uint128 or narrower in every version."""
 MAX_CATEGORY = 255
@@ -132,7 +131,7 @@ class AaveReplay(Replay):
 
     def trim(self, account: Account) -> None:
         for kind in list(account.balances):
-            bit = kind if kind < STABLE_PRINCIPAL else 2 * (kind % (STABLE_PRINCIPAL // 2))
+            bit = kind if kind < PRINCIPAL else 2 * (kind % (PRINCIPAL // 2))
             if not account.flags >> bit & 1:
                 del account.balances[kind]
 
@@ -215,10 +214,10 @@ class AaveReplay(Replay):
         if principal == 0 or not account.flags >> 2 * number & 1:
             stage.spoil(owner)
             return
-        self._hold(stage, owner, STABLE_PRINCIPAL + number, principal)
-        self._hold(stage, owner, STABLE_UPDATE + number, block.timestamp)
+        self._hold(stage, owner, PRINCIPAL + number, principal)
+        self._hold(stage, owner, UPDATE + number, block.timestamp)
         if rate is not None:
-            self._hold(stage, owner, STABLE_RATE + number, rate)
+            self._hold(stage, owner, RATE + number, rate)
 
     # -- bits and categories: the pool ---------------------------------------------------------------------------------
 
