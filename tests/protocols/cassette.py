@@ -27,10 +27,10 @@ class CassetteMiss(Exception):
 
 @dataclass(frozen=True)
 class Cassette:
-    """One recording: its samples, and its calls by (block hash, contract, calldata)."""
+    """One recording: its samples, and its calls by (block hash, contract, calldata, sender if it was told)."""
 
     content: Mapping[str, Any]
-    calls: Mapping[tuple[str, str, bytes], Mapping[str, Any]]
+    calls: Mapping[tuple[str, str, bytes, str], Mapping[str, Any]]
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -56,7 +56,8 @@ class Cassette:
         if not isinstance(query, Call):
             raise CassetteMiss(f"{query}")
         function = abi.function(query.function)
-        recorded = self.calls.get((block.hash, query.to.lower(), function.encode(query.args)))
+        place = (block.hash, query.to.lower(), function.encode(query.args))
+        recorded = self.calls.get((*place, (query.sender or "").lower())) or self.calls.get((*place, ""))
         if recorded is None:
             raise CassetteMiss(f"{query} at block {block.number}")
         if "revert" in recorded:
@@ -70,7 +71,9 @@ def load(name: str) -> Cassette:
     """The recording `name` of tests/golden."""
     content = json.loads(gzip.decompress((GOLDEN / f"{name}.json.gz").read_bytes()))
     calls = {
-        (c["block_hash"], c["to"].lower(), bytes.fromhex(c["data"][2:])): c for c in content["calls"] if "data" in c
+        (c["block_hash"], c["to"].lower(), bytes.fromhex(c["data"][2:]), c.get("from", "").lower()): c
+        for c in content["calls"]
+        if "data" in c
     }
     return Cassette(content, calls)
 

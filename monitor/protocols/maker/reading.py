@@ -1,0 +1,165 @@
+"""Reads a Maker ilk and its urns: which calls, and what their answers mean. Judges nothing.
+
+All reads may fail: a failure makes the position unreadable, except that a pip which refuses its reader is told as a
+missing price, because nobody can poke then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from monitor.core.errors import ProtocolError
+from monitor.core.types import (
+    Address,
+    Answer,
+    BlockRef,
+    Call,
+    MarketRef,
+    Ok,
+    Position,
+    ReadPlan,
+    Reverted,
+    Rule,
+    Unread,
+    Unreadable,
+)
+from monitor.protocols.maker.math import NEXT, SPOT, ZERO, Facts, Ilk, State
+
+KEYS = ("MCD_VAT", "MCD_JUG", "MCD_SPOT", "MCD_DOG", "MCD_DAI")
+OPTIONAL_KEYS = ("CDP_MANAGER", "GET_CDPS", "PROXY_REGISTRY")
+RULE = Rule("maker", "dss")
+
+
+def address_calls(market: MarketRef) -> tuple[Call, ...]:
+    return tuple(
+        Call(market.address, "maker.getAddress", (key.encode().ljust(32, b"\0"),), allow_revert=True)
+        for key in (*KEYS, *OPTIONAL_KEYS)
+    )
+
+
+def read_addresses(market: MarketRef) -> ReadPlan[list[Address]]:
+    answers = yield address_calls(market)
+    for key, answer in zip((*KEYS, *OPTIONAL_KEYS), answers, strict=True):
+        if isinstance(answer, Unread) or (key in KEYS and not isinstance(answer, Ok)):
+            raise ProtocolError(f"{market}: no {key} in the chainlog: {answer.reason}")
+    return [answer.values[0] if isinstance(answer, Ok) else ZERO for answer in answers]
+
+
+def ilk_calls(market: MarketRef, spotter: Address, dog: Address) -> tuple[Call, ...]:
+    ilk = ((market.id or "").encode().ljust(32, b"\0"),)
+    return Call(spotter, "maker_spotter.ilks", ilk), Call(dog, "maker_dog.ilks", ilk)
+
+
+def shared_calls(facts: Facts) -> tuple[Call, ...]:
+    ilk, osm = (facts.ilk,), facts.is_osm
+    asked = [
+        *((at, f"{file}.ilks", ilk) for at, file in zip(_engines(facts), _FILES, strict=True)),
+        (facts.spotter, "maker_spotter.par", ()),
+        (facts.jug, "maker_jug.base", ()),
+        *((facts.dog, f"maker_dog.{name}", ()) for name in ("Hole", "Dirt", "live")),
+        (facts.vat, "maker_vat.live", ()),
+        *([(facts.clip, "maker.stopped", ())] if facts.clip != ZERO else []),
+        *((facts.pip, f"maker.{name}", ()) for name in ("hop", "zzz", "stopped") if osm),
+    ]
+    # an OSM answers only those it knows, such as the spotter
+    feeds = [
+        Call(facts.pip, f"maker.{name}", allow_revert=True, sender=facts.spotter)
+        for name in (("peek", "peep") if osm else ("peek",))
+    ]
+    return (*(Call(at, function, args, allow_revert=True) for at, function, args in asked), *feeds)
+
+
+_FILES = ("maker_vat", "maker_jug", "maker_spotter", "maker_dog")
+
+
+def _engines(facts: Facts) -> tuple[Address, ...]:
+    return facts.vat, facts.jug, facts.spotter, facts.dog
+
+
+_Read = tuple[Ilk, dict[str, int], dict[str, str]]
+"""The ilk, its prices by key, and why one is missing."""
+
+
+def read_ilk(facts: Facts, answers: Mapping[Call, Answer]) -> _Read | str:
+    """Everything that the ilk's vaults share, or why it could not be read."""
+    prices, errors, told = {}, {}, {}
+    for call, answer in answers.items():
+        name = call.function.partition(".")[2]
+        if isinstance(answer, Unread) or (isinstance(answer, Reverted) and name not in ("peek", "peep")):
+            return f"{call.function}(): {answer.reason}"
+        if name in ("peek", "peep"):
+            key = facts.pip if name == "peek" else NEXT
+            if isinstance(answer, Reverted):
+                errors[key] = f"{name}() reverts: {answer.reason}"
+            elif answer.values[1]:
+                prices[key] = int.from_bytes(answer.values[0], "big")
+        else:
+            told[call.to, call.function] = answer.values if isinstance(answer, Ok) else ()
+    _, rate, prices[SPOT], _, dust = told[facts.vat, "maker_vat.ilks"]
+    duty, rho_s = told[facts.jug, "maker_jug.ilks"]
+    _, chop, hole, dirt = told[facts.dog, "maker_dog.ilks"]
+    osm = [told[facts.pip, f"maker.{name}"][0] for name in ("hop", "zzz", "stopped")] if facts.is_osm else [0, 0, 0]
+    ilk = Ilk(
+        rate=rate,
+        dust=dust,
+        mat=told[facts.spotter, "maker_spotter.ilks"][1],
+        par=told[facts.spotter, "maker_spotter.par"][0],
+        duty=duty,
+        rho_s=rho_s,
+        base=told[facts.jug, "maker_jug.base"][0],
+        chop=chop,
+        hole=hole,
+        dirt=dirt,
+        all_hole=told[facts.dog, "maker_dog.Hole"][0],
+        all_dirt=told[facts.dog, "maker_dog.Dirt"][0],
+        dog_live=told[facts.dog, "maker_dog.live"][0] == 1,
+        vat_live=told[facts.vat, "maker_vat.live"][0] == 1,
+        clip_stopped=told.get((facts.clip, "maker.stopped"), (0,))[0],
+        hop_s=osm[0],
+        zzz_s=osm[1],
+        osm_stopped=osm[2] != 0,
+    )
+    return ilk, prices, errors
+
+
+def read_vaults(facts: Facts, owners: Sequence[Address]) -> ReadPlan[dict[Address, str]]:
+    """For each address that owns vaults of the manager's, itself or through its proxy, where they are.
+
+    Such an address is not an urn: to call it free of debt would hide the vaults of whoever wrote the wallet down.
+    """
+    if not owners or ZERO in (facts.manager, facts.get_cdps, facts.proxies):
+        return {}
+    proxies = yield [Call(facts.proxies, "maker.proxies", (owner,), allow_revert=True) for owner in owners]
+    lists = [_vaults_of(facts, owner) for owner in owners]
+    lists += [_vaults_of(facts, proxy.values[0] if isinstance(proxy, Ok) else ZERO) for proxy in proxies]
+    answers = yield lists
+    found = {}
+    for number, owner in enumerate(owners):
+        mine = proxies[number], answers[number], answers[number + len(owners)]
+        failed = next((one.reason for one in mine if not isinstance(one, Ok)), "")
+        rows = [row for one in mine[1:] if isinstance(one, Ok) for row in zip(*one.values, strict=True)]
+        urns = dict.fromkeys(f"{urn} (vault {cdp})" for cdp, urn, ilk in rows if ilk == facts.ilk)
+        if failed:
+            found[owner] = f"whether this address owns vaults could not be read: {failed}"
+        elif urns:
+            found[owner] = f"this address is no vault but owns some: watch {', '.join(urns)}"
+    return found
+
+
+def _vaults_of(facts: Facts, guy: Address) -> Call:
+    return Call(facts.get_cdps, "maker.getCdpsAsc", (facts.manager, guy), allow_revert=True)
+
+
+def position_of(
+    facts: Facts, owner: Address, block: BlockRef, read: _Read | str, urn: Answer, vaults: str
+) -> Position | Unreadable:
+    name = facts.market.position_id(owner)
+    if isinstance(read, str):
+        return Unreadable(name, owner, block, read)
+    if not isinstance(urn, Ok):
+        return Unreadable(name, owner, block, f"vat.urns(): {urn.reason}")
+    if vaults:
+        return Unreadable(name, owner, block, vaults)
+    ilk, prices, errors = read
+    ink, art = urn.values
+    return Position(name, owner, block, RULE, prices, State(facts, ilk, ink, art, errors))
