@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,15 @@ class Columns:
         return {kind: high << 64 | low for kind, low, high in parts}
 
 
+class Rows(Protocol):
+    """Accounts by row, wherever they are kept: columns, or columns that take changes."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: I64) -> Columns:
+        """These rows as columns of their own, in this order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What one unit of a balance is worth to its account's health at one moment, by code: a proven range for each.
@@ -142,8 +151,11 @@ class Bulk(ABC, Generic[M, G]):
         """(codes,): whose weights are this price times something, and whose slack grows with it no faster than it."""
 
     @abstractmethod
-    def unjudged(self, globals_: G, columns: Columns, at_s: int) -> I64:
-        """Rows, ascending, that the weights must not judge for what their entries do not tell."""
+    def unknown_flags(self, globals_: G, size: int, at_s: int) -> U64:
+        """(256, size): row m holds the flags with which an account of mode m is not for the weights to judge.
+
+        They tell of what must be known of an account that no entry stands for.
+        """
 
     @abstractmethod
     def exact(self, globals_: G, columns: Columns, rows: I64, at_s: int) -> list[tuple[int, int] | None]:

@@ -67,8 +67,9 @@ def surely(of: Market, columns: Columns, threshold: float, at_s: int) -> tuple[M
     credit, debit = zip(*((total(np.where(t < 0, 0, t)), total(np.where(t > 0, 0, -t))) for t in terms), strict=True)
     safe = credit[0] - slack >= threshold * (debit[0] + slack)
     below = credit[1] + slack < threshold * (debit[1] - slack)
-    safe[of.bulk.unjudged(of.globals_, columns, at_s)] = False
-    below[of.bulk.unjudged(of.globals_, columns, at_s)] = False
+    masks = of.bulk.unknown_flags(of.globals_, columns.flags.shape[1], at_s)
+    flagged = np.any(columns.flags & masks[columns.mode], axis=1)
+    safe[flagged] = below[flagged] = False
     return safe, below
 
 
@@ -184,7 +185,7 @@ def test_no_float_is_wrong_where_it_decides(
     of = market(version, 5, 30, decimals)
     for threshold in ((1, 1), (21, 20), (1, 2)):
         at = threshold[0] / threshold[1]
-        columns = crowd(of, 2500, 6, (at * (1 - 3e-4), at * (1 + 3e-4)), worth)
+        columns = crowd(of, 2500 if worth[0] else 500, 6, (at * (1 - 3e-4), at * (1 + 3e-4)), worth)
         safe, below = surely(of, columns, at, of.at_s)
         assert misjudged(exact(of, columns), safe, below, threshold) == 0
         # the bound is worth something: half of the range is farther from the edge than a rounded threshold can reach

@@ -23,7 +23,10 @@ MONITOR = ROOT / "monitor"
 HEAVY = ("web3", "eth_", "aiohttp", "pydantic", "sqlalchemy", "numpy", "requests", "websockets", "asyncio")
 DECIDING_ROOMS = ("protocols", "oracles", "health", "policy")
 # Floats sort the accounts of a whole market here, by a proven bound; what the bound leaves open is for integers.
-SCREENS = ("protocols/aave_v3/bound.py",)
+SCREENS = (
+    "protocols/aave_v3/bound.py",
+    *(f"health/{name}.py" for name in ("band", "book", "inverse", "screen", "shadow")),
+)
 
 # Written with brackets so that this file does not name what it looks for.
 REGISTRY_HOSTS = re.compile(

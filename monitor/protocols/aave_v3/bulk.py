@@ -22,8 +22,8 @@ from monitor.protocols.aave_v3.cells import (
     STABLE_KIND,
     Cells,
     cells,
-    health_directed,
-    health_half_up,
+    healths_directed,
+    healths_half_up,
     indexes,
     is_member,
     unknown_bits,
@@ -32,8 +32,9 @@ from monitor.protocols.aave_v3.cells import (
 from monitor.protocols.aave_v3.globals import Globals, own_source, read_globals
 from monitor.protocols.aave_v3.records import Facts, ReserveState, State
 from monitor.protocols.aave_v3.verdict import Undecidable, account_of, verdict_of
-from monitor.protocols.columns import I64, U16, Bulk, Columns, Mask, Weights
+from monitor.protocols.columns import I64, U16, U64, Bulk, Columns, Mask, Weights
 
+WORD = 2**64 - 1
 VOID, OPEN, FIRST = 0, 1, 2
 """Codes: weighs nothing; left to the integers; the first of those that mean a kind."""
 MODES = tuple(range(1, 33))
@@ -67,9 +68,8 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         place = self._places[columns.mode][rows]
         kind = columns.kind.astype(np.int64)
         ours = kind < self.kinds
-        bit = np.where(ours, kind, 0)
-        counts = columns.flags[rows, bit >> 6] >> (bit & 63).astype(np.uint64) & np.uint64(1) == 1
-        found = np.where(ours & counts, FIRST + place * self.kinds + kind, VOID)
+        counts = _counts(columns.kind, columns.flags[rows], self.kinds)
+        found = np.where(counts, FIRST + place * self.kinds + kind, VOID)
         wild = (columns.high >> np.uint64(BALANCE_BITS - 64) != 0) | (kind >= STABLE_KIND) | (ours & (place < 0))
         return np.where(wild, OPEN, found).astype(np.uint16)
 
@@ -79,42 +79,42 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
     def price_codes(self, globals_: Globals, key: str) -> Mask:
         return self._bound.price_codes(globals_, key)
 
-    def unjudged(self, globals_: Globals, columns: Columns, at_s: int) -> I64:
+    def unknown_flags(self, globals_: Globals, size: int, at_s: int) -> U64:
         known = self._at(globals_, at_s)
-        found = np.zeros(len(columns), np.bool_)
-        size = columns.flags.shape[1]
-        lacking = {mode: unknown_bits(globals_, mode, known) for mode in self.modes}
-        if any(lacking.values()):
-            for mode, bits in lacking.items():
-                parts = [bits >> 64 * word & 2**64 - 1 for word in range(size)]
-                found |= (columns.mode == mode) & (columns.flags & np.array(parts, np.uint64)).any(axis=1)
-        strangers = (self._places < 0)[columns.mode]
-        if strangers.any():
-            found |= strangers & columns.flags.any(axis=1)
-        return np.flatnonzero(found)
+        found = np.full((256, size), WORD, np.uint64)
+        shared = _split(unknown_bits(globals_, 0, known), size)
+        for mode in self.modes:
+            same = not unread(globals_, mode) and not own_source(globals_.categories.get(mode))
+            found[mode] = shared if same else _split(unknown_bits(globals_, mode, known), size)
+        return found
 
     def exact(self, globals_: Globals, columns: Columns, rows: I64, at_s: int) -> list[tuple[int, int] | None]:
         known = self._at(globals_, at_s)
-        reckon = health_directed if globals_.rules.directed_rounding else health_half_up
         at, counts = columns.entries(rows)
-        kinds, lows, highs = columns.kind[at].tolist(), columns.low[at].tolist(), columns.high[at].tolist()
-        amounts = [high << 64 | low if high else low for low, high in zip(lows, highs, strict=True)]
-        wild = self._wild(columns, at, counts).tolist()
-        found: list[tuple[int, int] | None] = []
-        end = 0
-        for row, count, mode, flags, stray in zip(
-            rows.tolist(), counts.tolist(), columns.mode[rows].tolist(), columns.flags[rows].tolist(), wild, strict=True
-        ):
-            begin, end = end, end + count
-            held = self._cells.get(mode)
-            if held is None:
-                held = self._cells[mode] = cells(globals_, mode, known)
-            configuration = _joined(flags)
-            if stray or configuration & held.unknown:
-                found.append(self._judged(globals_, columns, row, at_s))
-                continue
-            health = reckon(held, configuration, zip(kinds[begin:end], amounts[begin:end], strict=True))
-            found.append(None if health is None else (1, 0) if health == UINT256_MAX else (health, WAD))
+        of = np.repeat(np.arange(len(rows)), counts)
+        mode, flags, kind, high = columns.mode[rows], columns.flags[rows], columns.kind[at], columns.high[at]
+        masks = np.full((256, flags.shape[1]), WORD, np.uint64)
+        for one in np.unique(mode).tolist():
+            if one not in self._cells:
+                self._cells[one] = cells(globals_, one, known)
+            masks[one] = _split(self._cells[one].unknown, flags.shape[1])
+        odd: Mask = np.asarray(np.any(flags & masks[mode], axis=1))
+        odd[of[(kind >= STABLE_KIND) | (high >> np.uint64(BALANCE_BITS - 64) != 0)]] = True
+        counts_ = _counts(kind, flags[of], self.kinds) & ~odd[of]
+        of, parts = of[counts_], (kind[counts_].tolist(), columns.low[at[counts_]].tolist(), high[counts_].tolist())
+        balances = [(kind, high << 64 | low if high else low) for kind, low, high in zip(*parts, strict=True)]
+        ends = np.searchsorted(of, np.arange(len(rows) + 1)).tolist()
+        tables = {one: held.entries for one, held in self._cells.items()}
+        accounts = (
+            (tables[one], balances[begin:end])
+            for one, begin, end in zip(mode.tolist(), ends[:-1], ends[1:], strict=True)
+        )
+        reckon = healths_directed if globals_.rules.directed_rounding else healths_half_up
+        found: list[tuple[int, int] | None] = [
+            (1, 0) if health == UINT256_MAX else (health, WAD) for health in reckon(accounts)
+        ]
+        for place in np.flatnonzero(odd).tolist():
+            found[place] = self._judged(globals_, columns, int(rows[place]), at_s)
         return found
 
     def position(self, globals_: Globals, columns: Columns, row: int, block: BlockRef) -> Position | Unreadable:
@@ -148,12 +148,6 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
             self._moment, self._indexes, self._cells = (globals_, at_s), indexes(globals_, at_s), {}
         return self._indexes
 
-    def _wild(self, columns: Columns, at: I64, counts: I64) -> Mask:
-        """Which of the rows with these entries the loop is not made for."""
-        entries = (columns.kind[at] >= STABLE_KIND) | (columns.high[at] >> np.uint64(BALANCE_BITS - 64) != 0)
-        of_rows = np.repeat(np.arange(len(counts)), counts)
-        return np.bincount(of_rows[entries], minlength=len(counts)) > 0
-
     def _judged(self, globals_: Globals, columns: Columns, row: int, at_s: int) -> tuple[int, int] | None:
         found = self.position(globals_, columns, row, BlockRef(self.facts.market.chain_id, 0, "", "", at_s))
         if isinstance(found, Unreadable):
@@ -171,8 +165,20 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
                 return None
 
 
+def _counts(kind: U16, flags: U64, kinds: int) -> Mask:
+    """Which balances count: the flag of the same number is set. `flags`: each balance's account's."""
+    bit = np.where(kind < kinds, kind, 0)
+    of = flags[np.arange(len(kind)), bit >> 6] if flags.shape[1] > 1 else flags[:, 0]
+    counts: Mask = (kind < kinds) & (of >> (bit & 63).astype(np.uint64) & np.uint64(1) == 1)
+    return counts
+
+
 def _joined(flags: Sequence[int]) -> int:
     return sum(word << 64 * place for place, word in enumerate(flags)) if len(flags) > 1 else flags[0]
+
+
+def _split(flags: int, words_: int) -> list[int]:
+    return [flags >> 64 * place & WORD for place in range(words_)]
 
 
 def _held(reserve: ReserveState, configuration: int, balances: Mapping[int, int]) -> ReserveState:

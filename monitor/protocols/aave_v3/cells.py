@@ -1,13 +1,13 @@
 """The exact health of many accounts at one moment: what each reserve does for accounts of one mode is reckoned once.
 
-The same integers as `account`, in the same order; only what is equal for all accounts is taken out of the loop. A row
-that the loop is not made for (stable debt, numbers so large that the contract might revert) is `None` here, and is
-judged by `account` itself, as is every row whose market is unknown.
+The same integers as `account`, in the same order; only what is equal for all accounts is taken out of the loop. What
+the loop is not made for (stable debt, debt at a price of 0, numbers so large that the contract might revert) is judged
+by `account` itself, as is every account of which something is unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from monitor.core.units import RAY, UINT256_MAX, WAD
@@ -32,6 +32,8 @@ EVERY_BIT = (1 << STABLE_KIND) - 1
 
 Entry = tuple[int, int, int, int]
 """index, price, unit, threshold."""
+Balance = tuple[int, int]
+"""kind, scaled balance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ def cells(globals_: Globals, mode: int, known: dict[int, tuple[int, int]]) -> Ce
         if not tame(reserve, known[number], price):
             unknown |= 3 << 2 * number
             continue
+        if price == 0:
+            unknown |= 1 << 2 * number  # a debt that may count for nothing
         unit = 10 ** words.decimals(reserve.configuration)
         entries[2 * number] = known[number][1], price, unit, 0
         if not gated(globals_, reserve):
@@ -129,45 +133,36 @@ def is_member(globals_: Globals, reserve: ReserveState, mode: int) -> bool:
     return in_category(globals_.rules, reserve, globals_.categories.get(mode))
 
 
-def health_half_up(held: Cells, configuration: int, balances: Iterable[tuple[int, int]]) -> int | None:
-    """The health factor up to 3.4, in wad; None where the loop does not tell. Balances by kind, each below 2**112."""
-    collateral = debt = weighted = 0
-    free = False
-    entries = held.entries
-    for kind, scaled in balances:
-        if configuration >> kind & 1 and kind < len(entries) and (entry := entries[kind]) is not None:
-            index, price, unit, threshold = entry
-            amount = (scaled * index + HALF_RAY) // RAY
-            value = amount * price // unit
-            if kind & 1:
-                collateral += value
-                weighted += value * threshold
-            else:
-                debt += value
-                free |= price == 0 and amount > 0
-    if debt == 0:
-        return None if free else UINT256_MAX
-    average = weighted // collateral if collateral else 0
-    covered = (collateral * average + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
-    health = (covered * WAD + debt // 2) // debt
-    return None if free and health >= WAD else health
+def healths_half_up(accounts: Iterable[tuple[Sequence[Entry | None], Sequence[Balance]]]) -> Iterator[int]:
+    """The health factors up to 3.4, in wad; per account its mode's entries and the balances whose bits are set."""
+    for entries, balances in accounts:
+        collateral = debt = weighted = 0
+        for kind, scaled in balances:
+            if (entry := entries[kind]) is not None:
+                index, price, unit, threshold = entry
+                value = (scaled * index + HALF_RAY) // RAY * price // unit
+                if kind & 1:
+                    collateral += value
+                    weighted += value * threshold
+                else:
+                    debt += value
+        if debt == 0:
+            yield UINT256_MAX
+            continue
+        average = weighted // collateral if collateral else 0
+        covered = (collateral * average + HALF_PERCENTAGE_FACTOR) // PERCENTAGE_FACTOR
+        yield (covered * WAD + debt // 2) // debt
 
 
-def health_directed(held: Cells, configuration: int, balances: Iterable[tuple[int, int]]) -> int | None:
-    """The health factor from 3.5, in wad; None where the loop does not tell. Balances by kind, each below 2**112."""
-    debt = weighted = 0
-    free = False
-    entries = held.entries
-    for kind, scaled in balances:
-        if configuration >> kind & 1 and kind < len(entries) and (entry := entries[kind]) is not None:
-            index, price, unit, threshold = entry
-            if kind & 1:
-                weighted += scaled * index // RAY * price // unit * threshold
-            else:
-                amount = -(-scaled * index // RAY)
-                debt -= -amount * price // unit
-                free |= price == 0 and amount > 0
-    if debt == 0:
-        return None if free else UINT256_MAX
-    health = (weighted * WAD + debt // 2) // debt // PERCENTAGE_FACTOR
-    return None if free and health >= WAD else health
+def healths_directed(accounts: Iterable[tuple[Sequence[Entry | None], Sequence[Balance]]]) -> Iterator[int]:
+    """The same from 3.5."""
+    for entries, balances in accounts:
+        debt = weighted = 0
+        for kind, scaled in balances:
+            if (entry := entries[kind]) is not None:
+                index, price, unit, threshold = entry
+                if kind & 1:
+                    weighted += scaled * index // RAY * price // unit * threshold
+                else:
+                    debt -= -scaled * index // RAY * price // unit
+        yield UINT256_MAX if debt == 0 else (weighted * WAD + debt // 2) // debt // PERCENTAGE_FACTOR
