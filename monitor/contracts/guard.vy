@@ -60,7 +60,7 @@ interface Pool:
     def ADDRESSES_PROVIDER() -> address: view
     def getReserveData(asset: address) -> ReserveData: view
     def getUserAccountData(user: address) -> AccountData: view
-    def flashLoanSimple(receiver: address, asset: address, amount: uint256, params: Bytes[192], referral: uint16): nonpayable
+    def flashLoanSimple(receiver: address, asset: address, amount: uint256, params: Bytes[224], referral: uint16): nonpayable
     def repay(asset: address, amount: uint256, mode: uint256, owner: address) -> uint256: nonpayable
     def withdraw(asset: address, amount: uint256, to: address) -> uint256: nonpayable
     def supply(asset: address, amount: uint256, owner: address, referral: uint16): nonpayable
@@ -115,12 +115,14 @@ struct Job:
     most: uint256              # collateral that may be pulled
     router: address
     fee: uint24
+    mode: uint256              # of the debt's interest, as the pool numbers them
 
 DELEVERAGE: public(constant(uint8)) = 1
 CLOSE: public(constant(uint8)) = 2
 WHOLE_BPS: constant(uint256) = 10_000
 SLIPPAGE_LIMIT_BPS: constant(uint256) = 1_000
 DAY_S: constant(uint256) = 86_400
+STABLE_RATE: constant(uint256) = 1  # up to 3.1
 VARIABLE_RATE: constant(uint256) = 2
 
 POOL: public(immutable(address))
@@ -195,10 +197,13 @@ def deleverage(
     router: address,
     fee: uint24,
 ):
-    """@notice Repays exactly `repay` of variable debt with collateral, and leaves health inside the owner's band."""
+    """@notice Repays exactly `repay` of a debt (see _debt_of) with collateral, and leaves health inside the owner's band."""
     before: uint256 = self._health(owner)
     assert before < self.settings[owner].trigger, "TRIGGER"
-    sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, repay, max_collateral, router, fee)
+    token: address = empty(address)
+    mode: uint256 = 0
+    token, mode = self._debt_of(owner, debt)
+    sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, mode, repay, max_collateral, router, fee)
     after: uint256 = self._health(owner)
     assert after >= self.settings[owner].low, "BAND_LOW"
     assert after <= self.settings[owner].high, "BAND_HIGH"
@@ -229,19 +234,21 @@ def close(
     fee: uint24,
 ):
     """
-    @notice Repays all variable debt of one asset with collateral, or `max_repay` of it where that is less, and leaves
+    @notice Repays all of a debt (see _debt_of) with collateral, or `max_repay` of it where that is less, and leaves
             health no lower than it was.
     @dev    `max_repay` bounds what one signature can move: who signs cannot know what the debt will be. In parts, since
             one deposit may not cover a debt that several do.
     """
     before: uint256 = self._health(owner)
     assert before < self.settings[owner].close_below, "CLOSE_BELOW"
-    v_token: address = (staticcall Pool(POOL).getReserveData(debt)).variableDebtTokenAddress
-    owed: uint256 = self._balance(v_token, owner)
+    token: address = empty(address)
+    mode: uint256 = 0
+    token, mode = self._debt_of(owner, debt)
+    owed: uint256 = self._balance(token, owner)
     repay: uint256 = owed
     repay = min(repay, max_repay)
-    sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, repay, max_collateral, router, fee)
-    assert repay < owed or self._balance(v_token, owner) == 0, "DEBT_LEFT"
+    sold: uint256 = self._act(owner, action_id, deadline, collateral, debt, mode, repay, max_collateral, router, fee)
+    assert repay < owed or self._balance(token, owner) == 0, "DEBT_LEFT"
     after: uint256 = self._health(owner)
     assert after >= before, "WORSE"
     log Acted(
@@ -264,6 +271,7 @@ def _act(
     deadline: uint256,
     collateral: address,
     debt: address,
+    mode: uint256,
     repay: uint256,
     max_collateral: uint256,
     router: address,
@@ -296,7 +304,7 @@ def _act(
 
     debt_held: uint256 = self._balance(debt, self)
     collateral_held: uint256 = self._balance(collateral, self)
-    params: Bytes[192] = abi_encode(
+    params: Bytes[224] = abi_encode(
         Job(
             owner=owner,
             collateral=collateral,
@@ -304,6 +312,7 @@ def _act(
             most=most,
             router=router,
             fee=fee,
+            mode=mode,
         )
     )
     self._flight = keccak256(params)
@@ -318,7 +327,7 @@ def _act(
 
 
 @external
-def executeOperation(asset: address, amount: uint256, premium: uint256, initiator: address, params: Bytes[192]) -> bool:
+def executeOperation(asset: address, amount: uint256, premium: uint256, initiator: address, params: Bytes[224]) -> bool:
     """@notice The pool's flash loan has arrived. Not behind the lock, which the action in flight holds."""
     assert msg.sender == POOL, "POOL"
     assert initiator == self, "INITIATOR"
@@ -327,7 +336,7 @@ def executeOperation(asset: address, amount: uint256, premium: uint256, initiato
     job: Job = abi_decode(params, Job)
 
     self._allow(asset, POOL, amount)
-    assert extcall Pool(POOL).repay(asset, amount, VARIABLE_RATE, job.owner) == amount, "REPAID"
+    assert extcall Pool(POOL).repay(asset, amount, job.mode, job.owner) == amount, "REPAID"
 
     needed: uint256 = amount + premium
     held: uint256 = self._balance(job.collateral, self)
@@ -407,6 +416,17 @@ def allowed_today(owner: address) -> uint256:
 def code_hash_of(contract: address) -> bytes32:
     """@notice What `set_router` has to be given, and what a router's code is now."""
     return contract.codehash
+
+
+@view
+@internal
+def _debt_of(owner: address, asset: address) -> (address, uint256):
+    """The debt token that one action repays, and its mode: the variable one, or where nothing is owed in it the stable."""
+    reserve: ReserveData = staticcall Pool(POOL).getReserveData(asset)
+    token: address = reserve.stableDebtTokenAddress
+    if token == empty(address) or self._balance(reserve.variableDebtTokenAddress, owner) > 0:
+        return reserve.variableDebtTokenAddress, VARIABLE_RATE
+    return token, STABLE_RATE
 
 
 @view

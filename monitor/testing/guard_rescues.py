@@ -34,13 +34,10 @@ from monitor.testing.rescues import BAND, MARGIN_S, TERMS, Rescues, Tally, calld
 
 KINDS = (DELEVERAGE.kind, CLOSE.kind)
 CAP_E8 = 10**12 * 10**8
-TAKEN_AWAY = 0.02
-CONVERTED = 0.9
+TAKEN_AWAY = 0.03
 REACH = range(10_100, 12_500)
 """In ten thousandths of health: what one trade of one deposit for one debt mostly reaches; further is refused."""
-BEFOREHAND = frozenset(
-    {"PAUSED", "CALLER", "ROUTER", "ROUTER_CODE", "TRIGGER", "CLOSE_BELOW", "CAP", "NOTHING", "NoDebtOfSelectedType"}
-)
+BEFOREHAND = frozenset({"PAUSED", "CALLER", "ROUTER", "ROUTER_CODE", "TRIGGER", "CLOSE_BELOW", "CAP"})
 """Refusals in a contract's name whatever the amount; others depend on amounts, and are judged by what is sent."""
 
 
@@ -57,8 +54,6 @@ class GuardRescues(Rescues):
         target = Fraction(self._random.randrange(10_500, 25_000), 10_000)
         position = await self._endangered(target)
         closes = tally.kind == CLOSE.kind
-        if self._random.random() < CONVERTED:
-            self._convert(position)
         now = account_data(self._local, self._market, position.owner)[5]
         if not closes:  # one trade reaches that far; what it does not reach is refused, and counted as such
             reach = Fraction(self._random.choice(REACH), 10_000)
@@ -107,13 +102,6 @@ class GuardRescues(Rescues):
         return told[0], told[1]
 
     # -- the owner's side ----------------------------------------------------------------------------------------------
-
-    def _convert(self, position: Position) -> None:
-        """Stable debts become variable ones, as governance made of nearly all of them: the guard repays no others."""
-        for reserve in position.state.reserves:
-            if reserve.stable_principal:
-                change = "swapBorrowRateMode(address,uint256)"
-                self._local.send(position.owner, self._market.pool, change, reserve.asset, 1)
 
     def _consent(self, owner: str, health_wad: int, target: Fraction) -> None:
         """As tight a band as an owner may write who wants that target."""

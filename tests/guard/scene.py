@@ -29,7 +29,7 @@ PAIRS = (("WETH", "USDC"), ("ODD", "USDC"), ("WETH", "ODD"))
 CONSENT = Consent(trigger_wad=12 * WAD // 10, low_wad=12 * WAD // 10, high_wad=16 * WAD // 10)
 DONE = "done"
 LOCKED = "0x"  # Vyper's lock says nothing
-JOB = "(address,address,address,uint256,address,uint24)"
+JOB = "(address,address,address,uint256,address,uint24,uint256)"
 ACTED = "(uint8,address,uint256,address,uint256,uint256,uint256)"
 # every owner stands at a health factor between 1.10 and 1.14, and repaying this brings it to about 1.4
 POSITIONS: Mapping[str, tuple[tuple[str, int], tuple[str, int], int]] = {
@@ -217,7 +217,7 @@ class Scene:
     def job(self, label: str = "owner") -> bytes:
         """Forged arguments of the callback: all that this owner has, for nothing."""
         reserve = self.market.reserves[POSITIONS[label][0][0]]
-        values = (self.account(label), reserve.asset, reserve.a_token, 10 * WAD, self.rogue, uniswap.FEE)
+        values = (self.account(label), reserve.asset, reserve.a_token, 10 * WAD, self.rogue, uniswap.FEE, 2)
         return encode_args(f"({JOB})", [values])
 
     def price_e8(self, symbol: str) -> int:

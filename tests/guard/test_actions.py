@@ -73,6 +73,30 @@ def test_every_wei_is_accounted_for(scene: Scene, label: str, closing: bool) -> 
     assert scene.left_behind() == []
 
 
+@pytest.mark.parametrize("scene", ["3.0"], indirect=True)
+def test_stable_debt_is_repaid_where_no_variable_debt_is(scene: Scene) -> None:
+    """Until 3.1 one asset can be owed in both ways; an action repays one of them."""
+    owed, owner = scene.market.reserves["USDC"], scene.account("owner")
+    tokens = "getReserveTokensAddresses(address)", "(address,address,address)"
+    _, stable, _ = scene.chain.call(scene.market.data_provider, *tokens, owed.asset)
+    scene.send(owner, scene.market.pool, "swapBorrowRateMode(address,uint256)", owed.asset, 2)
+    borrow = "borrow(address,uint256,uint256,uint16,address)"
+    scene.send(owner, scene.market.pool, borrow, owed.asset, 100 * USDC, 2, 0, owner)
+    stable_before = scene.balance(stable, owner)
+    assert stable_before >= 29_000 * USDC
+    assert scene.close() == DONE
+    assert scene.balance(owed.v_token, owner) == 0
+    assert stable_before <= scene.balance(stable, owner) < stable_before + USDC
+    assert scene.deleverage(action_id=b"\x02" * 32) == DONE
+    _, _, (_, _, repaid, _, _, _, health_after) = scene.acted()
+    assert repaid == 14_000 * USDC
+    assert CONSENT.low_wad <= health_after <= CONSENT.high_wad
+    assert 0 < scene.balance(stable, owner) < stable_before - repaid + USDC
+    assert scene.close(action_id=b"\x03" * 32) == DONE
+    assert scene.health("owner") == MAX_UINT256
+    assert scene.left_behind() == []
+
+
 @BOTH
 def test_a_position_in_an_e_mode(scene: Scene) -> None:
     """Health counts with the category's threshold, and the guard asks the pool for it."""

@@ -55,6 +55,11 @@ class Holding:
         """Variable and stable debt."""
         return self.variable_debt + self.stable_debt
 
+    @property
+    def due(self) -> int:
+        """What the guard repays of it in one action: the variable debt, or where there is none the stable one."""
+        return self.variable_debt or self.stable_debt
+
 
 @dataclass(frozen=True, slots=True)
 class Valued:

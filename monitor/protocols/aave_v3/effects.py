@@ -1,4 +1,4 @@
-"""What `repay(asset, amount, 2, owner)` and `supply(asset, amount, owner, 0)` do to the owner's raw state, to the wei.
+"""What `repay(asset, amount, mode, owner)` and `supply(asset, amount, owner, 0)` do to the raw state, to the wei.
 
 Mirrors BorrowLogic.executeRepay, SupplyLogic.executeSupply, ScaledBalanceTokenBase, TokenMath and the part of
 ValidationLogic that refuses, of core-v3 1.19.3 and aave-v3-origin v3.1 to v3.7, as sent by somebody who lacks the role
@@ -72,10 +72,26 @@ def repaid(rules: Rules, state: State, reserve: ReserveState, amount: int, at_s:
     return with_reserve(state, replace(updated(rules, reserve, at_s), scaled_variable_debt=left), configuration)
 
 
+def repaid_stable(rules: Rules, state: State, reserve: ReserveState, amount: int, at_s: int) -> State:
+    """The same of stable debt (<= 3.1): what is left has its interest in it. StableDebtToken.burn."""
+    if why := closed(reserve):
+        raise Impossible(why)
+    check_amount(amount)
+    debt = stable_debt_balance(rules, reserve, at_s)
+    if debt == 0:
+        raise Impossible(f"NoDebtOfSelectedType: the owner has no stable debt in {reserve.symbol}")
+    left = debt - min(amount, debt)
+    configuration = state.user_configuration
+    if left == 0 and reserve.scaled_variable_debt == 0:
+        configuration = words.with_borrowing(configuration, reserve.id, borrowing=False)
+    changed = replace(updated(rules, reserve, at_s), stable_principal=left, stable_update_s=at_s)
+    return with_reserve(state, changed, configuration)
+
+
 def repay_refused(reserve: ReserveState) -> str:
     """Why no amount can be repaid; empty if some can. A frozen reserve takes repayments."""
-    if closed := _closed(reserve):
-        return closed
+    if why := closed(reserve):
+        return why
     if reserve.scaled_variable_debt == 0:
         return f"NoDebtOfSelectedType: the owner has no variable debt in {reserve.symbol}"
     return ""
@@ -107,8 +123,8 @@ def supplied(rules: Rules, state: State, reserve: ReserveState, amount: int, at_
 
 def supply_refused(reserve: ReserveState) -> str:
     """Why no amount can be supplied; empty if some can."""
-    if closed := _closed(reserve):
-        return closed
+    if why := closed(reserve):
+        return why
     if words.frozen(reserve.configuration):
         return f"ReserveFrozen: {reserve.symbol} is frozen"
     return ""
@@ -161,7 +177,8 @@ def least_amount(rules: Rules, index: int) -> int:
     return -(-index // RAY) if rules.directed_rounding else max(1, -(-(index - index // 2) // RAY))
 
 
-def _closed(reserve: ReserveState) -> str:
+def closed(reserve: ReserveState) -> str:
+    """Why nothing can be done with it; empty if something can."""
     if not words.active(reserve.configuration):
         return f"ReserveInactive: {reserve.symbol} is not active"
     if words.paused(reserve.configuration):

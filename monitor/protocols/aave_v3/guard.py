@@ -241,7 +241,7 @@ def _pairs(account: Account) -> list[tuple[Holding, Holding]]:
     """(collateral, debt): each debt with the largest deposits."""
     worth = {value.holding.reserve.asset: supplied_value(value.holding, value.price) for value in account.data.values}
     deposits = sorted((h for h in account.held if h.supplied), key=lambda h: worth[h.reserve.asset], reverse=True)
-    debts = [holding for holding in account.held if holding.borrowed and holding.variable_debt]
+    debts = [holding for holding in account.held if holding.borrowed and holding.due]
     return [(deposit, debt) for debt in debts for deposit in deposits[:COLLATERALS]]
 
 
@@ -253,7 +253,7 @@ Key = tuple[Address, Address, Address, int]
 
 def _amounts(debt: Holding, parts: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """These parts of a debt as it may be at inclusion, without doubles."""
-    top = mul_div_up(debt.variable_debt, *GROWTH)
+    top = mul_div_up(debt.due, *GROWTH)
     return tuple(dict.fromkeys(amount for part in parts if (amount := top * part[0] // part[1])))
 
 

@@ -20,7 +20,7 @@ from monitor.core.types import Address, Position
 from monitor.core.units import BPS, WAD, format_ratio, format_units, mul_div_down
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.account import Holding, account_data, holdings, normalized_debt
-from monitor.protocols.aave_v3.effects import least_amount, repay_refused
+from monitor.protocols.aave_v3.effects import closed, least_amount
 from monitor.protocols.aave_v3.guard import NO_CODE, GuardState, Quote, Wishes
 from monitor.protocols.aave_v3.guarded import premium
 from monitor.protocols.aave_v3.math import ArithmeticReverts
@@ -52,7 +52,7 @@ class _Room:
     until_s: int
     held: tuple[Holding, ...]
     debts: dict[Address, int]
-    """By asset: the variable debt at the end of the window."""
+    """By asset: what one action repays at the most, at the end of the window."""
 
 
 def guard_steps(facts: Facts, position: Position, purse: Purse, until_s: int) -> list[Step]:
@@ -63,14 +63,14 @@ def guard_steps(facts: Facts, position: Position, purse: Purse, until_s: int) ->
     rules, state = TABLE[position.rule.version], position.state
     try:
         held = holdings(rules, state, position.block.timestamp)
-        later = {h.reserve.asset: h.variable_debt for h in holdings(rules, state, until_s)}
+        later = {h.reserve.asset: h.due for h in holdings(rules, state, until_s)}
     except ArithmeticReverts:
         return []  # health is unknown then, and nothing is planned on that
     room = _Room(facts, rules, position, purse, guard, until_s, held, later)
     found: list[Step] = []
     for template in (DELEVERAGE, CLOSE):
         for debt in held:
-            if debt.borrowed and debt.debt:
+            if debt.borrowed and debt.due:
                 found += _for_debt(room, template, debt)
     return found
 
@@ -120,17 +120,14 @@ def _refused(room: _Room, template: Template, debt: Holding) -> tuple[str, str]:
     if wishes is None or guard.premium_bps is None or guard.to_treasury_bps is None:
         return "what the owner allows, or what a flash loan costs, could not be read", ""
     why, mend = _unwanted(guard, wishes)
-    return (why, mend) if why else (_not_yet(room, template, wishes) or _debt_refused(template, wishes, debt), "")
+    return (why, mend) if why else (_not_yet(room, template, wishes) or _debt_refused(wishes, debt), "")
 
 
-def _debt_refused(template: Template, wishes: Wishes, debt: Holding) -> str:
-    symbol = debt.reserve.symbol
-    if template is CLOSE and not debt.variable_debt:
-        return f"NOTHING: the owner has no variable debt in {symbol}, and no other is repaid"
-    if why := repay_refused(debt.reserve):
+def _debt_refused(wishes: Wishes, debt: Holding) -> str:
+    if why := closed(debt.reserve):
         return why
     if not words.flash_loans(debt.reserve.configuration):
-        return f"FlashloanDisabled: {symbol} is not lent within a transaction"
+        return f"FlashloanDisabled: {debt.reserve.symbol} is not lent within a transaction"
     return "" if wishes.allowed_today else "CAP: the owner's cap for the day is used up"
 
 
@@ -305,7 +302,7 @@ def _bounded(room: _Room, step: Step, swap: Swap, debt: Holding) -> Step:
     if paid is None or payable is None or wishes is None:
         return replace(step, refused="what the pool can pay out could not be read")
     swap = replace(swap, held=min(swap.held, payable))
-    wanted = room.debts[step.asset]
+    wanted = room.debts[step.asset] if step.closes else debt.due  # a close takes less than it names, where less is due
     capped = mul_div_down(wishes.allowed_today, 10**step.decimals, step.price) if step.price else 0
     most, limited_by = min(
         (wanted, "the debt"),

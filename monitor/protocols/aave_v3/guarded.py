@@ -19,10 +19,19 @@ from monitor.protocols.aave_v3.account import (
     holdings,
     normalized_debt,
     normalized_income,
+    stable_debt_balance,
     supplied_balance,
     variable_debt_balance,
 )
-from monitor.protocols.aave_v3.effects import check_amount, repaid, supplied, supply_refused, updated, with_reserve
+from monitor.protocols.aave_v3.effects import (
+    check_amount,
+    repaid,
+    repaid_stable,
+    supplied,
+    supply_refused,
+    updated,
+    with_reserve,
+)
 from monitor.protocols.aave_v3.math import ArithmeticReverts, percentMul, percentMulCeil, rayDiv, rayDivCeil, rayMul
 from monitor.protocols.aave_v3.purse import accrued
 from monitor.protocols.aave_v3.records import ReserveState, Route, State
@@ -68,10 +77,12 @@ def trade_of(position: Position, intent: Intent, at_s: int, sold: int | None = N
     rules, state = TABLE[position.rule.version], position.state
     route = route_of(state, intent)
     amount = int(intent.args["amount"])
-    if intent.kind == CLOSE.kind:
-        owed = _reserve(state, route.debt)
-        debt = variable_debt_balance(rules, owed.scaled_variable_debt, normalized_debt(rules, owed, at_s))
-        amount = min(debt, amount)
+    owed = _reserve(state, route.debt)
+    variable = variable_debt_balance(rules, owed.scaled_variable_debt, normalized_debt(rules, owed, at_s))
+    due = variable or stable_debt_balance(rules, owed, at_s)
+    if amount > due and intent.kind != CLOSE.kind:
+        raise Impossible(f"REPAID: the owner owes only {due} of {owed.symbol}")
+    amount = min(due, amount)
     check_amount(amount)
     held = _reserve(state, route.collateral)
     balance = supplied_balance(rules, held.scaled_a_token, normalized_income(held, at_s))
@@ -105,7 +116,9 @@ def traded(position: Position, route: Route, trade: Trade, at_s: int, *, checked
     """
     rules = TABLE[position.rule.version]
     before: State = position.state
-    state = repaid(rules, before, _reserve(before, route.debt), trade.repaid, at_s)
+    owed = _reserve(before, route.debt)
+    repay = repaid if owed.scaled_variable_debt else repaid_stable
+    state = repay(rules, before, owed, trade.repaid, at_s)
     state, arrived = _pulled(rules, state, _reserve(state, route.collateral), trade.pulled, at_s)
     if checked:
         _check_health(rules, position, before, state, route.collateral, at_s)

@@ -1,8 +1,8 @@
 """The calls of Aave V3 that bring a position back, from a purse or by a guard as its owner allows, and liquidation.
 
-Data only. Interest mode 2 is the variable one, the only one since 3.2. `repay` takes at most the debt, whatever the
-amount says, but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors IPool.repay, supply and
-liquidationCall of V3.0 to 3.7, approve of EIP-20, and monitor/contracts/guard.vy.
+Data only. Interest mode 2 is the variable one, the only one since 3.2; the guard finds the mode itself. `repay` takes
+at most the debt, whatever the amount says, but 2**256 - 1 only from the owner, so exact amounts it is. Mirrors
+IPool.repay, supply and liquidationCall of V3.0 to 3.7, approve of EIP-20, and monitor/contracts/guard.vy.
 """
 
 from __future__ import annotations
