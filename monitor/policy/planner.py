@@ -7,7 +7,7 @@ knows it. What a plan moves counts as cost too, since it leaves the purse for go
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -66,7 +66,7 @@ class Proposal:
     """`plans` reach the target, each by itself, cheapest first.
 
     Where none does, `ladder` holds steps that reach it one after another: the first is to be done, and the rest only
-    foretold, since rates move with each. Where no ladder reaches either, `partial` holds what would help, best first.
+    foretold, since rates move with each; of two the first may also make an end of one debt by a close. Where no ladder reaches either, `partial` holds what would help, best first.
     All empty with a `note` where nothing is to be done, nothing is known, or nothing helps.
     """
 
@@ -101,11 +101,15 @@ def propose(
     enough, short, refused = bench.judge([step for step in steps if not step.closes])
     if enough:
         return Proposal(plans=_ranked(enough, _texts(refused)), refused=refused)
-    # an owner's collateral is asked about at one state of the exchange, so it is no rung among others
+    # an owner's collateral is asked about at one state of the exchange: of it only the last of two rungs is foretold
     rungs = [step for step, _ in short if step.swap is None]
-    ladder = _with(refused, bench.ladder(rungs))
+    openings = [pair for pair in short if pair[0].swap is None]
+    openings += replace(bench, target=None).judge([step for step in steps if step.closes])[1]
+    ladder = bench.ladder(rungs) or bench.two_rungs(
+        openings, lambda then: protocol.rescue_steps(facts, then, rescue, window_s[-1])
+    )
     if ladder:
-        return Proposal(ladder=ladder, refused=refused)
+        return Proposal(ladder=_with(refused, ladder), refused=refused)
     partial = _with(refused, [bench.plan(step, found) for step, found in short])
     return Proposal(partial=partial, refused=refused, note="" if partial else "no step is possible")
 
@@ -222,6 +226,32 @@ class _Bench:
             before = self.protocol.evaluate(position, self.context, last_s)
             bench = replace(bench, window_s=(last_s, last_s), before=before)
         return []
+
+    def two_rungs(
+        self, openings: Sequence[tuple[Step, Found]], steps_from: Callable[[Position], Sequence[Step]]
+    ) -> list[Plan]:
+        """An opening in full, after which the owner's collateral leads to the target; the cheapest such, else nothing.
+
+        An opening pays from the purse, or makes an end of one debt as a close does, if the owner lets it; by itself it
+        leads nowhere near the target. What comes after it is planned anew when it has happened.
+        """
+        now_s = self.window_s[0] - 1
+        found: list[tuple[Fraction, list[Plan]]] = []
+        for step, opening in openings:
+            if opening.health is None or not _gain(self.before, opening.health):
+                continue
+            try:
+                position = self.protocol.after(step.position, step.with_amount(opening.amount), now_s)
+            except Impossible:
+                continue
+            bench = replace(self, before=self.protocol.evaluate(position, self.context))
+            after = [last for last in steps_from(position) if last.swap is not None and not last.closes]
+            enough, _, _ = bench.judge(after)
+            if enough:
+                opened = replace(self, target=None) if step.closes else self
+                cost = self.price_of(step, opening.amount)
+                found.append((cost, [opened.plan(step, opening), enough[0]]))
+        return min(found, key=lambda pair: pair[0])[1] if found else []
 
     def try_step(self, step: Step) -> tuple[Found, Step, str]:
         """What the step can do, the step within the purse's limits, and why it is out of the question if it is."""

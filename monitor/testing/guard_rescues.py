@@ -35,8 +35,8 @@ from monitor.testing.rescues import BAND, MARGIN_S, TERMS, Rescues, Tally, calld
 KINDS = (DELEVERAGE.kind, CLOSE.kind)
 CAP_E8 = 10**12 * 10**8
 TAKEN_AWAY = 0.03
-REACH = range(10_100, 12_500)
-"""In ten thousandths of health: what one trade of one deposit for one debt mostly reaches; further is refused."""
+REACH = range(10_100, 13_500)
+"""In ten thousandths of health: what two trades of one deposit for one debt each mostly reach; further is refused."""
 BEFOREHAND = frozenset({"PAUSED", "CALLER", "ROUTER", "ROUTER_CODE", "TRIGGER", "CLOSE_BELOW", "CAP"})
 """Refusals in a contract's name whatever the amount; others depend on amounts, and are judged by what is sent."""
 
@@ -73,16 +73,17 @@ class GuardRescues(Rescues):
             if not await self._send_by_guard(tally, position, plan, purse):
                 return
             sent += 1
-            if not closes:
-                self._judge_target(tally, plan, position.owner, target)
-                return
-            if account_data(self._local, self._market, position.owner)[1] == 0:
+            owes = account_data(self._local, self._market, position.owner)[1] > 0
+            if not (owes if closes else proposal.ladder):
                 break
             position = await self._read(position.owner)
-            proposal, purse = await self._propose_by_guard(position, None, tally.kind)
+            proposal, purse = await self._propose_by_guard(position, wanted, tally.kind)
         if sent:
             tally.ladders += sent > 1
-            self._judge_close(tally, position, plan)
+            if closes:
+                self._judge_close(tally, position, plan)
+            else:
+                self._judge_target(tally, position, plan, target)
         else:
             own = [r.reason for r in proposal.refused if r.key.startswith(tally.kind)]
             tally.refused[summary(own or [proposal.note])] += 1
@@ -137,7 +138,9 @@ class GuardRescues(Rescues):
     # -- planning and sending ------------------------------------------------------------------------------------------
 
     async def _propose_by_guard(self, position: Position, target: Fraction | None, kind: str) -> tuple[Proposal, Purse]:
-        facts, block, terms = self._known_facts, position.block, replace(TERMS, kinds=(kind,))
+        # a debt may be made an end of before another is paid in part, which takes both of what owners here allow
+        kinds = (kind,) if target is None else KINDS
+        facts, block, terms = self._known_facts, position.block, replace(TERMS, kinds=kinds)
         plan = PROTOCOL.rescue_context(facts, self._guardian, (position,), block, self._setup)
         purse = await run(self._chain, plan, block)
         if target is None:
@@ -188,9 +191,11 @@ class GuardRescues(Rescues):
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
-    def _judge_target(self, tally: Tally, plan: Plan, owner: str, target: Fraction) -> None:
-        health = Fraction(account_data(self._local, self._market, owner)[5], WAD)
-        if health < target:
+    def _judge_target(self, tally: Tally, position: Position, plan: Plan | None, target: Fraction) -> None:
+        health = Fraction(account_data(self._local, self._market, position.owner)[5], WAD)
+        if plan is None:
+            tally.wrong.append(f"{position.id}: after the first rung nothing reaches {target} any more")
+        elif health < target:
             tally.wrong.append(f"{plan.why}: only {health}")
         elif health <= target * BAND:
             tally.in_band += 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,7 +217,9 @@ def borrower(chain: AnvilDevChain, market: AaveMarket, label: str) -> str:
 
 
 @contextmanager
-def guarded(net: localnet.Localnet, name: str, path: Path) -> Iterator[Room]:
+def guarded(
+    net: localnet.Localnet, name: str, path: Path, text: Callable[[localnet.Localnet, Room], str] | None = None
+) -> Iterator[Room]:
     """Files, purse, signer set up; health about 1.3, trigger 1.2, target 1.4. Everything ends afterwards."""
     chain, market = net.chain(), net.markets[name]
     room = Room(path, chain, market, name, borrower(chain, market, "protected"))
@@ -234,7 +236,7 @@ def guarded(net: localnet.Localnet, name: str, path: Path) -> Iterator[Room]:
         password = path / "password"
         password.touch(0o600)
         password.write_text(PASSWORD_CANARY)
-        (path / "levmon.toml").write_text(config_text(net, room))
+        (path / "levmon.toml").write_text((text or config_text)(net, room))
         room.run("keys", "init", "--keystore", str(keystore), "--password-file", str(password))
         yield room
     finally:
