@@ -66,7 +66,8 @@ class Proposal:
     """`plans` reach the target, each by itself, cheapest first.
 
     Where none does, `ladder` holds steps that reach it one after another: the first is to be done, and the rest only
-    foretold, since rates move with each; of two the first may also make an end of one debt by a close. Where no ladder reaches either, `partial` holds what would help, best first.
+    foretold, since rates move with each; of two the first may also make an end of one debt by a close. Where no ladder
+    reaches either, `partial` holds what would help, best first.
     All empty with a `note` where nothing is to be done, nothing is known, or nothing helps.
     """
 
