@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from monitor.chain.rpc_chain import RpcChain
     from monitor.cli.targets import ChainTarget, Targets, Wanted
     from monitor.core.types import BlockRef, MarketRef
+    from monitor.pipeline.beside import Sources
     from monitor.pipeline.market import MarketState
 
 SKEW_S = 30
@@ -80,6 +81,7 @@ def _show(finding: Finding) -> None:
 async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
     from monitor.cli.targets import resolve
     from monitor.core.errors import ConfigError
+    from monitor.pipeline.beside import sources
 
     yield _cache()
     try:
@@ -101,7 +103,7 @@ async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
             else:
                 await chain.close()
         if best is not None:
-            async for finding in _markets(target, *best):
+            async for finding in _markets(target, *best, sources(targets.config)):
                 yield finding
             await best[0].close()
 
@@ -171,7 +173,9 @@ def _multicall(name: str, chain: RpcChain) -> Finding:
     return Finding(f"{name}, Multicall3", "ok", "is not on this chain; calls are bundled without it")
 
 
-async def _markets(target: ChainTarget, chain: RpcChain, block: BlockRef) -> AsyncIterator[Finding]:
+async def _markets(
+    target: ChainTarget, chain: RpcChain, block: BlockRef, beside: Mapping[MarketRef, Sources]
+) -> AsyncIterator[Finding]:
     from monitor.core.errors import ChainError
     from monitor.pipeline.memory import DiskMemory, ShortMemory
     from monitor.pipeline.snapshot import read_markets
@@ -179,7 +183,7 @@ async def _markets(target: ChainTarget, chain: RpcChain, block: BlockRef) -> Asy
     names = {market.ref(chain.chain_id): market for market in target.markets}
     owners = {ref: [o.who for o in market.owners if not o.unresolved] for ref, market in names.items()}
     try:
-        states = await read_markets(chain, owners, ShortMemory(DiskMemory()), block)
+        states = await read_markets(chain, owners, ShortMemory(DiskMemory()), block, beside)
     except ChainError as failed:
         yield Finding(f"markets on {target.name}", "bad", failed.message, failed.hint or "see the endpoints above", 3)
         return
@@ -187,6 +191,8 @@ async def _markets(target: ChainTarget, chain: RpcChain, block: BlockRef) -> Asy
         for finding in _market(f"market {names[ref].name}", state):
             yield finding
         for finding in _oracles(f"market {names[ref].name}, prices", ref, state, block):
+            yield finding
+        for finding in _second(f"market {names[ref].name}, second prices", ref, state, block):
             yield finding
 
 
@@ -221,3 +227,25 @@ def _oracles(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> 
         known = [block.timestamp - price.updated_at for price in prices if price.updated_at is not None]
         oldest = f", the oldest {max(known)} s old" if known else ""
         yield Finding(name, "ok", f"{len(prices)} in use, all fresh{oldest}")
+
+
+def _second(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> Iterator[Finding]:
+    """Second sources beside the prices in use."""
+    from monitor.core.registry import protocol as protocol_named
+    from monitor.pipeline.beside import doubts, strangers_told
+    from monitor.pipeline.snapshot import prices_of
+
+    if state.known is None or not state.beside.second:
+        return
+    symbols = protocol_named(ref.protocol).symbols(state.known.facts)
+    unknown = strangers_told(state.beside, symbols)
+    for why in unknown:
+        yield Finding(name, "bad", why, "mend the name in second_prices: a symbol or an address", 2)
+    prices = prices_of(ref, state, block)
+    found: dict[str, str] = {}
+    for decimals in {price.decimals for price in prices}:
+        found |= doubts(state.beside, {p.asset: p.answer for p in prices}, symbols, decimals, block.timestamp)
+    for why in found.values():
+        yield Finding(name, "warn", why, "nothing is sold at such a price: judge which of the two is wrong")
+    if not unknown and not found:
+        yield Finding(name, "ok", f"{', '.join(state.beside.second)}: as the market's, where they are in use")

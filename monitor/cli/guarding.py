@@ -79,13 +79,15 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
     """The file's guardian. May raise: ConfigError."""
     from pathlib import Path
 
+    from monitor.pipeline.beside import sources
     from monitor.pipeline.guardians import Guardian, guards, liquidators
 
     if config is None or config.guardian is None:
         raise ConfigError(
             "no guardian is configured", hint="add [guardian] with address and limits to levmon.toml; see the README"
         )
-    return Guardian(config.guardian, (path or Path()).absolute().parent, guards(config), liquidators(config))
+    base = (path or Path()).absolute().parent
+    return Guardian(config.guardian, base, guards(config), liquidators(config), sources(config))
 
 
 def stranger(address: str) -> Guardian:

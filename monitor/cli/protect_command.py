@@ -375,7 +375,7 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
     from monitor.cli.act_command import standing_dict, standing_line
     from monitor.core.text import clean
     from monitor.pipeline.carry import Standing
-    from monitor.pipeline.protect import Decided, Held, Missing, Moved, Suspect
+    from monitor.pipeline.protect import Decided, Disputed, Held, Missing, Moved, Suspect
     from monitor.policy.rules import LevelChange
 
     match event:
@@ -394,6 +394,10 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
         case Suspect(subject, why):
             text = f"{subject.market}/{subject.owner}: {clean(why, 400) or 'its prices are believed again'}"
             yield "suspect", click.style(text, fg="red", bold=True), {"position": subject.id, "why": clean(why, 400)}
+        case Disputed(subject, why):
+            told = f"nothing is sold: {clean(why, 400)}" if why else "its prices are confirmed again"
+            text = f"{subject.market}/{subject.owner}: {told}"
+            yield "price", click.style(text, fg="yellow"), {"position": subject.id, "why": clean(why, 400)}
         case LevelChange():
             return  # the table's lines tell those
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from monitor.chain.chains import chain_info
 from monitor.chain.heads import STALE_AT_LEAST_S, STALE_BLOCKS, Heads
@@ -18,6 +18,7 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.chain.websocket import WebSocketHints
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
 from monitor.core.types import BlockRef, MarketRef
+from monitor.pipeline.beside import Sources, sources
 from monitor.pipeline.memory import DiskMemory, Memory, ShortMemory
 from monitor.pipeline.names import fetch_ens_names
 from monitor.pipeline.snapshot import Depth, Snapshot, snapshot
@@ -33,6 +34,8 @@ class Open:
     chain_id: int
     subjects: tuple[Subject, ...]
     first: BlockRef | None = None
+    beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
+    """What the file wants read besides."""
 
     def markets(self) -> dict[MarketRef, str]:
         """All its markets, with or without positions, and what they are called."""
@@ -52,6 +55,7 @@ class Open:
         return Depth(
             next_block_s=0 if time_s is None else max(1, int(time_s)),
             max_age_s=None if own is None else max(STALE_BLOCKS * float(own), STALE_AT_LEAST_S),
+            beside=self.beside,
         )
 
     def heads(self, poll_s: float | None = None) -> Heads:
@@ -87,7 +91,8 @@ async def opened(wanted: Wanted, at: BlockAt = "latest") -> AsyncIterator[Sessio
     targets = resolve(wanted)
     async with AsyncExitStack() as stack:
         names = await _names(targets, stack)
-        chains = [await _open(target, names, at, stack) for target in targets.chains]
+        beside = sources(targets.config)
+        chains = [replace(await _open(target, names, at, stack), beside=beside) for target in targets.chains]
         yield Session(targets, tuple(chains), ShortMemory(DiskMemory()))
 
 

@@ -69,6 +69,22 @@ class MarketConfig(Table):
     protocol: str
     address: ChecksumAddress
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,100}$")] | None = None
+    second_prices: dict[Annotated[str, Field(min_length=1, max_length=100)], SecondPriceConfig] = Field(
+        default_factory=dict
+    )
+    """by the asset's symbol or address"""
+
+
+class SecondPriceConfig(Table):
+    """[markets.second_prices.ASSET]: a Chainlink aggregator that the market does not ask, in the market's own unit.
+
+    Where the market's price is more than `max_gap_bps` away from it, or it is older than `max_age_s`, it is told, and
+    nothing is sold.
+    """
+
+    source: ChecksumAddress
+    max_gap_bps: Annotated[int, Field(ge=1, le=5_000)] = 200
+    max_age_s: Annotated[int, Field(ge=1, le=10_000_000)] = 90_000
 
 
 class LevelsConfig(Table):
@@ -328,6 +344,8 @@ def _keys_beside(path: toml_source.Path) -> list[str]:
         model = FlashConfig if "flash" in path[2:-1] else LiquidateConfig
     if path[:2] == ("guardian", "guards") and len(path) > 2:
         model = GuardConfig
+    if path[0] == "markets" and "second_prices" in path[:-1]:
+        model = SecondPriceConfig
     if path[0] == "protect" and path[-2] in ("stop_loss", "take_profit"):
         model = PriceConfig
     return list(model.model_fields)

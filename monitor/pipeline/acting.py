@@ -19,7 +19,7 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
 from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position, Side, Unknown
+from monitor.core.types import Address, BlockRef, Health, Known, MarketRef, NoDebt, Position, Side, Unknown
 from monitor.core.units import WAD
 from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport, Unfit
 from monitor.execution.fees import FeePolicy
@@ -32,6 +32,7 @@ from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
 from monitor.pipeline.basis import Basis, fetch_basis
+from monitor.pipeline.beside import Sources, doubts
 from monitor.pipeline.guardians import Guardian, line_prices
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
 from monitor.pipeline.measure import fetch_moved, odd_transfer
@@ -39,7 +40,7 @@ from monitor.pipeline.memory import Memory
 from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  # as before
 from monitor.pipeline.snapshot import read_markets
 from monitor.policy.levels import below
-from monitor.policy.planner import shown
+from monitor.policy.planner import shown, untrusted
 from monitor.policy.rules import Aim, PriceLine
 from monitor.protocols.base import Protocol, reaches
 from monitor.signer.client import SignerClient
@@ -126,6 +127,7 @@ class Recheck:
     build: Callable[[Intent], TxCall] = field(default_factory=lambda: builder(builtin()))
     odd_tokens: frozenset[str] = frozenset()
     """symbols and addresses, in lower case, of tokens that may move otherwise than asked"""
+    beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
 
     async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Outdated | Unfit | None:
         """May raise: ChainError, also where nothing can be said: then nothing is signed."""
@@ -137,7 +139,7 @@ class Recheck:
             return NoLongerNeeded(why) if why else None
         decision = json.loads(draft.decision)
         ref, owner = market_of(draft.intent.position_id)
-        states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head)
+        states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head, self.beside)
         found = states[ref].found[0] if states[ref].found else None
         if not isinstance(found, Position):
             raise ChainError(f"the position cannot be read: {states[ref].trouble or found}")
@@ -150,8 +152,11 @@ class Recheck:
             now = await fetch_basis(self.chain, ref, known.facts, found, head)
             if changed := Basis(**basis).differs(now):
                 return Outdated(f"the market's {changed} changed since the decision: {ANEW}")
+        symbols = protocol.symbols(known.facts) if known else {}
+        found_doubts = doubts(states[ref].beside, found.prices, symbols, health.unit.decimals, head.timestamp)
+        if why := untrusted(protocol, draft.intent, found_doubts):
+            return Outdated(f"{why}: {ANEW}")
         if decision["target"] is None:
-            symbols = protocol.symbols(known.facts) if known else {}
             return _still_to_close(draft, decision.get("line"), found, health, symbols)
         if reaches(health, Fraction(decision["target"])):
             since = await fetch_happenings(self.chain, self.memory, draft, head)
@@ -262,7 +267,7 @@ class Acting:
             self.kill,
             clock,
             settings,
-            recheck=Recheck(chain, memory, self.build, guardian.odd_tokens),
+            recheck=Recheck(chain, memory, self.build, guardian.odd_tokens, guardian.beside),
             outcome=outcome,
             aftermath=self.aftermath,
         )

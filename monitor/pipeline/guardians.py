@@ -17,6 +17,7 @@ from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET, Token
 from monitor.core.types import Address, MarketRef
 from monitor.execution.limits import AssetLimits, SpendLimits
+from monitor.pipeline.beside import Sources
 from monitor.policy.rules import PriceLine, Rule
 from monitor.policy.selectors import choose
 from monitor.signer.config import MAX_AMOUNT
@@ -33,12 +34,16 @@ PRICE_DECIMALS = 36
 
 @dataclass(frozen=True, slots=True)
 class Guardian:
-    """[guardian] of a file at `base`, with its guards by market. `None` limits: an asset that is not to be touched."""
+    """[guardian] of a file at `base`, with its guards by market, and what the file wants read beside each.
+
+    `None` limits: an asset that is not to be touched.
+    """
 
     config: GuardianConfig
     base: Path = field(default_factory=Path)
     guards: Mapping[MarketRef, GuardSetup] = field(default_factory=dict)
     liquidators: Mapping[MarketRef, GuardSetup] = field(default_factory=dict)
+    beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
 
     @property
     def address(self) -> Address:

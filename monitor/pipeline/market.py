@@ -14,6 +14,7 @@ from typing import Any
 from monitor.core.errors import CallFailed, LevmonError
 from monitor.core.plan import gather, once
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan, Unreadable
+from monitor.pipeline.beside import NOTHING, Beside, Sources, read_beside
 from monitor.pipeline.confirm import SAMPLE_LIMIT, Confirmation, Tally, choose, tally
 from monitor.protocols.base import SAMPLE_BLOCKS, Protocol
 
@@ -35,6 +36,17 @@ class MarketState:
     context: Any = None
     trouble: str = ""
     notes: tuple[str, ...] = ()
+    beside: Beside = NOTHING
+    """What was read besides, where the file names something."""
+
+
+def with_beside(state: ReadPlan[MarketState], sources: Sources) -> ReadPlan[MarketState]:
+    """The market's state and what is read beside it, in the same rounds. May raise: ChainError."""
+    plans: list[ReadPlan[Any]] = [held(state), read_beside(sources)]
+    found: list[Any] = yield from gather(plans)
+    if isinstance(found[0], LevmonError):
+        raise found[0]
+    return replace(found[0], beside=found[1])  # type: ignore[no-any-return]  # the first plan's
 
 
 def read(

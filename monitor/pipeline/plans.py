@@ -23,6 +23,7 @@ from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan
 from monitor.execution.l1_fee import L1Fee, read_l1_fee, size_of
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline import market
+from monitor.pipeline.beside import Sources, doubts
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.market import MarketState, held
 from monitor.pipeline.memory import Memory
@@ -65,7 +66,14 @@ async def outlook(
         protocols = {ref: protocol_named(ref.protocol) for ref in owners}
         plans = [
             _read(
-                protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]), guardian, guards.get(ref)
+                protocols[ref],
+                ref,
+                tuple(asked),
+                block,
+                memory.recall(ref, protocols[ref]),
+                guardian,
+                guards.get(ref),
+                depth.beside.get(ref, Sources()),
             )
             for ref, asked in owners.items()
         ]
@@ -98,8 +106,9 @@ def _read(
     known: market.Remembered | None,
     guardian: Address,
     guard: GuardSetup | None,
+    sources: Sources,
 ) -> ReadPlan[tuple[MarketState, Any]]:
-    plans: list[ReadPlan[Any]] = [_state_and_purse(protocol, ref, owners, block, known, guardian, guard)]
+    plans: list[ReadPlan[Any]] = [_state_and_purse(protocol, ref, owners, block, known, guardian, guard, sources)]
     if known is not None:
         plans.append(held(protocol.rescue_context(known.facts, guardian, (), block, guard)))
     found, *_ = yield from once(gather(plans))
@@ -116,8 +125,9 @@ def _state_and_purse(
     known: market.Remembered | None,
     guardian: Address,
     guard: GuardSetup | None,
+    sources: Sources,
 ) -> ReadPlan[tuple[MarketState, Any]]:
-    state = yield from market.read(protocol, ref, owners, block, known)
+    state = yield from market.with_beside(market.read(protocol, ref, owners, block, known), sources)
     if state.known is None or state.trouble:
         return state, None
     positions = [position for position in state.found if isinstance(position, Position)]
@@ -196,6 +206,7 @@ def plan_for(
         kinds=protection.kinds(report.subject.ref.protocol),
         most=most,
         assets=assets,
+        doubts=doubts_about(seen.snapshot, report),
     )
     protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
     purse = seen.purses.get(report.subject.ref)
@@ -207,6 +218,15 @@ def plan_for(
     if seen.l1_fee is None and not found.note:
         return replace(found, note="what this rollup charges for its L1 could not be read: costs are without it")
     return found
+
+
+def doubts_about(seen: Snapshot, report: Report) -> dict[Address, str]:
+    """Assets of the position at whose price nothing is to be traded, each with the reason."""
+    state = seen.markets.get(report.subject.ref)
+    if report.position is None or report.health is None or state is None:
+        return {}
+    prices, at_s = report.position.prices, report.position.block.timestamp
+    return doubts(state.beside, prices, report.symbols, report.health.unit.decimals, at_s)
 
 
 def native_price(steps: Sequence[Step], chain_id: int, wanted: str = "") -> tuple[str, int | None]:

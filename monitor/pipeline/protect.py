@@ -27,7 +27,7 @@ from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, builder, draft_of, health_wad, is_rescue
 from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
-from monitor.pipeline.plans import Options, Outlook, best, options, plan_for, without_partial
+from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report, Subject
@@ -91,7 +91,15 @@ class Suspect:
     why: str
 
 
-Event = LevelChange | Decided | Moved | Held | Missing | Suspect
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """A second source does not confirm a price: nothing is sold at it. "": every price is confirmed again."""
+
+    subject: Subject
+    why: str
+
+
+Event = LevelChange | Decided | Moved | Held | Missing | Suspect | Disputed
 
 
 @dataclass(slots=True)
@@ -109,6 +117,8 @@ class Guard:
     _told: dict[str, tuple[ActionState, str]] = field(default_factory=dict)
     _held: str = ""
     _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _disputed: dict[str, frozenset[Address]] = field(default_factory=dict)
+    """by position: assets whose price a second source did not confirm"""
     _health: dict[str, int] = field(default_factory=dict)
     _rejected: dict[str, set[Address]] = field(default_factory=dict)
     """by position: assets with which a rescue was rejected before it was signed; others come first"""
@@ -175,6 +185,7 @@ class Guard:
             if change is not None:
                 events.append(change)
             events += self._note_doubts(report, before, watch)
+            events += self._note_disputes(seen, report)
             choice = options(seen, report, self.guardian, 1)
             if self.acting is not None:
                 self.acting.allow(choice.limits)  # also for what an earlier run has left open
@@ -247,6 +258,14 @@ class Guard:
                 elif any(hold.scope == scope and hold.reason.startswith(SUSPECT) for hold in journal.holds()):
                     journal.release(scope, at_s)
         return [Suspect(report.subject, why)]
+
+    def _note_disputes(self, seen: Outlook, report: Report) -> list[Event]:
+        """Second sources that began or ceased to say something else; told once, however the numbers move."""
+        found = doubts_about(seen.snapshot, report)
+        if found.keys() == self._disputed.get(report.id, frozenset()):
+            return []
+        self._disputed[report.id] = frozenset(found)
+        return [Disputed(report.subject, "; ".join(found.values()))]
 
     def _check_allowances(self, choice: Options, report: Report) -> list[Event]:
         """Steps that only an allowance stands in the way of, where that has changed."""

@@ -7,7 +7,7 @@ one, once. A chain that fails makes every report unknown with the reason; no pos
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from monitor import report
@@ -20,6 +20,7 @@ from monitor.core.types import BlockRef, MarketRef, Position, Price, Unreadable
 from monitor.health import engine
 from monitor.health.solve import liquidation_prices
 from monitor.pipeline import market
+from monitor.pipeline.beside import NO_SOURCES, Sources, doubts, strangers_told
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
@@ -40,12 +41,13 @@ class Snapshot:
 class Depth:
     """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block.
 
-    `max_age_s`: how old the newest block may be; None is what is usual for its chain.
+    `max_age_s`: how old the newest block may be; None is what is usual for its chain. `beside`: what to read besides.
     """
 
     liquidation_prices: bool = True
     next_block_s: int = 0
     max_age_s: float | None = None
+    beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
 
 
 FULL = Depth()
@@ -80,7 +82,11 @@ async def snapshot(
                 raise AssertionError("no block to read at")
             if at == "latest":
                 require_fresh(block, limit_s=depth.max_age_s)
-            states = await (read or read_markets)(chain, owners_by_market(subjects), memory, block)
+            owners = owners_by_market(subjects)
+            if read is None:
+                states = await read_markets(chain, owners, memory, block, depth.beside)
+            else:
+                states = await read(chain, owners, memory, block)
         except (Reorged, StateMissing) as moved:
             if last:
                 return failed(subjects, moved, block)
@@ -101,12 +107,19 @@ def owners_by_market(subjects: Sequence[Subject]) -> dict[MarketRef, list[str]]:
 
 
 async def read_markets(
-    chain: Chain, owners: Mapping[MarketRef, Sequence[str]], memory: Memory, block: BlockRef
+    chain: Chain,
+    owners: Mapping[MarketRef, Sequence[str]],
+    memory: Memory,
+    block: BlockRef,
+    beside: Mapping[MarketRef, Sources] = NO_SOURCES,
 ) -> dict[MarketRef, MarketState]:
     """Each market's state for these owners (or for none), all in the same rounds. May raise: ChainError."""
     protocols = {ref: protocol_named(ref.protocol) for ref in owners}
     plans = [
-        market.read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref]))
+        market.with_beside(
+            market.read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref])),
+            beside.get(ref, Sources()),
+        )
         for ref, asked in owners.items()
     ]
     results = await run(chain, gather(plans), block)
@@ -166,7 +179,9 @@ def assess(subject: Subject, position: Position, state: MarketState, prices: Seq
         symbols=symbols,
         liquidation_prices=solved,
     )
-    return replace(made, errors=(*made.errors, *state.notes))
+    told = strangers_told(state.beside, symbols)
+    warned = doubts(state.beside, position.prices, symbols, health.unit.decimals, position.block.timestamp)
+    return replace(made, errors=(*made.errors, *state.notes, *told, *warned.values()))
 
 
 def prices_of(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:

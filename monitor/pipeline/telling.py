@@ -20,7 +20,7 @@ from monitor.core.types import BlockRef, Known, Level
 from monitor.core.units import format_ratio, format_units
 from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
-from monitor.pipeline.protect import Decided, Event, Held, Missing, Suspect
+from monitor.pipeline.protect import Decided, Disputed, Event, Held, Missing, Suspect
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
 from monitor.report import Report, change_pct, nearest
@@ -234,6 +234,10 @@ def _note(event: Event) -> Note | None:
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             severity = Severity.CRITICAL if why else Severity.WARN
             return Note("hold", subject.id, severity, clean(why, 400) or "its prices are believed again", "", detail)
+        case Disputed(subject, why):
+            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
+            words = f"nothing is sold for now: {clean(why, 400)}" if why else "its prices are confirmed again"
+            return Note("hold", subject.id, Severity.WARN, words, "", detail)
         case _:
             return None
 

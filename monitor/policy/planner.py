@@ -31,7 +31,7 @@ class Terms:
     `native_price` is that of 10**18 wei in the health's unit; without it plans are ranked by what they move alone.
     `least_value`, in the health's unit, is the smallest step worth a transaction. `keep` holds amounts by asset that
     stay in the purse, `most` what one plan may move at most. `kinds` and `assets`, if any are named, are the only ones
-    used.
+    used. `doubts`: by asset, why nothing is to be traded at its price.
     """
 
     max_fee_per_gas_wei: int
@@ -45,6 +45,7 @@ class Terms:
     kinds: tuple[str, ...] = ()
     most: Mapping[Address, int] = field(default_factory=dict)
     assets: tuple[Address, ...] = ()
+    doubts: Mapping[Address, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,8 @@ class _Bench:
             return nothing, step, "this kind of step is not allowed here"
         if self.terms.assets and step.asset not in self.terms.assets:
             return nothing, step, "this asset is not to be used here"
+        if why := untrusted(self.protocol, step.intent, self.terms.doubts):
+            return nothing, step, why
         if (cost := self.cost_wei(step)) > (self.terms.max_cost_wei if self.terms.max_cost_wei is not None else cost):
             return nothing, step, f"may cost {cost} wei, more than the {self.terms.max_cost_wei} allowed"
         kept = self.terms.keep.get(step.asset, 0)
@@ -361,6 +364,12 @@ class _Bench:
         elif self.terms.least_value and found.amount == self.least(step):
             text += ", by the smallest step allowed"
         return f"{text}; costs at most {format_units(self.cost_wei(step), 18)} of the chain's coin"
+
+
+def untrusted(protocol: Protocol[Any, Any], intent: Intent, doubts: Mapping[Address, str]) -> str:
+    """Why the intent's trade is not to be made at prices in doubt; empty if they are not, or it trades nothing."""
+    found = [doubts[asset] for asset in protocol.trades(intent) if asset in doubts]
+    return f"nothing is sold while a price is in doubt: {'; '.join(found)}" if found else ""
 
 
 def shown(health: Health | None) -> str:

@@ -253,6 +253,10 @@ class Protocol(ABC, Generic[M, C]):
         """Who must receive exactly what the intent takes from the guardian's purse; None if it takes nothing."""
         return None
 
+    def trades(self, intent: Intent) -> tuple[Address, ...]:
+        """The assets that the intent exchanges for one another on a market; empty if none."""
+        return ()
+
     def happenings(self, facts: M, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
         """What others than the guardian did to the owner's position in the last `blocks` blocks, oldest first."""
         return done([])

@@ -16,15 +16,17 @@ from typing import Any
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import ActionState, Step
 from monitor.core.guardian import GuardianConfig, LimitsConfig
+from monitor.core.guarding import GuardSetup
 from monitor.core.types import MarketRef
 from monitor.core.units import WAD
 from monitor.execution.port import Passed
 from monitor.pipeline.acting import Acting, builder
+from monitor.pipeline.beside import Sources
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.memory import ShortMemory
 from monitor.pipeline.plans import Outlook, options, outlook
 from monitor.pipeline.protect import Decided, Event, Guard, Moved
-from monitor.pipeline.snapshot import snapshot
+from monitor.pipeline.snapshot import Depth, snapshot
 from monitor.policy.rules import Rule
 from monitor.report import Report, Subject
 from monitor.signer.templates import builtin
@@ -55,6 +57,8 @@ class RescueLab:
     actions: tuple[str, ...] = ("repay", "supply")
     assets: tuple[str, ...] = ()
     odd_tokens: tuple[str, ...] = ()
+    guards: dict[MarketRef, GuardSetup] = field(default_factory=dict)
+    beside: dict[MarketRef, Sources] = field(default_factory=dict)
     dry: bool = False
     owner: str = ""
     journals: int = 0
@@ -179,7 +183,7 @@ class RescueLab:
             journal=f"levmon{self.journals}.db",
             odd_tokens=self.odd_tokens,
         )
-        return Guardian(config, self.folder)
+        return Guardian(config, self.folder, self.guards, beside=self.beside)
 
     @property
     def subject(self) -> Subject:
@@ -212,7 +216,10 @@ class RescueLab:
     async def look_only(self) -> Outlook:
         """The position and the purse at the newest head."""
         self.clock.now = float(self.chain.timestamp())
-        self.seen = await outlook(self.reader, [self.subject], KEY.address, self.memory)
+        depth = Depth(beside=self.beside)
+        self.seen = await outlook(
+            self.reader, [self.subject], KEY.address, self.memory, depth=depth, guards=self.guards
+        )
         return self.seen
 
     async def looks(self, blocks: int) -> list[Event]:

@@ -42,7 +42,7 @@ from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
 from monitor.protocols.aave_v3.search import amount_guess, amount_probe, moment_probe, price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
-from monitor.protocols.aave_v3.templates import REPAY, SUPPLY, TEMPLATES
+from monitor.protocols.aave_v3.templates import CLOSE, DELEVERAGE, REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
@@ -189,6 +189,13 @@ class AaveV3(Protocol[Facts, Context]):
         if intent.kind not in (REPAY.kind, SUPPLY.kind):
             return None
         return next((one.a_token for one in facts.reserves if one.asset == intent.args["asset"]), None)
+
+    def trades(self, intent: Intent) -> tuple[Address, ...]:
+        """A debt that is paid with the same asset needs no exchange."""
+        if intent.kind not in (DELEVERAGE.kind, CLOSE.kind):
+            return ()
+        pair = (str(intent.args.get("collateral", "")), str(intent.args["debt"]))
+        return () if pair[0] == pair[1] else pair
 
     def happenings(self, facts: Facts, owner: Address, guardian: Address, blocks: int) -> ReadPlan[list[Happening]]:
         return read_happenings(facts, owner, guardian, blocks)
