@@ -42,6 +42,17 @@ class ChainInfo:
 
 ROLLUPS = frozenset({10, 130, 324, 1088, 5000, 8453, 42161, 42220, 57073, 59144, 81457, 534352})
 """Chains whose blocks stop when one sequencer does."""
+SEQUENCER_FEEDS = {
+    10: "0x371EAD81c9102C9BF4874A9075FFFf170F2Ee389",
+    324: "0x0E6AC8B967393dcD3D36677c126976157F993940",
+    1088: "0x58218ea7422255EBE94e56b504035a784b7AA204",
+    5000: "0xaDE1b9AbB98c6A542E4B49db2588a3Ec4bF7Cdf0",
+    8453: "0xBCF85224fc0756B9Fa45aA7892530B47e10b6433",
+    42161: "0xFdB631F5EE196F0ed6FAa767959853A9F217697D",
+    42220: "0x4CD491Dc27C8B0BbD10D516A502856B786939d18",
+    534352: "0x45c2b8C204568A03Dc7A2E32B71D67Fe97F908A9",
+}
+"""Chainlink's uptime feeds by chain, as its documentation lists them (Data Feeds, L2 Sequencer Uptime Feeds)."""
 
 _KNOWN = (
     ChainInfo(1, "ethereum", "ETH", 12, "https://etherscan.io", True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from monitor.cli.options import json_option, source_options
 if TYPE_CHECKING:
     from monitor.chain.rpc_chain import RpcChain
     from monitor.cli.targets import ChainTarget, Targets, Wanted
+    from monitor.core.config import Config
     from monitor.core.types import BlockRef, MarketRef
-    from monitor.pipeline.beside import Sources
     from monitor.pipeline.market import MarketState
 
 SKEW_S = 30
@@ -81,7 +81,6 @@ def _show(finding: Finding) -> None:
 async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
     from monitor.cli.targets import resolve
     from monitor.core.errors import ConfigError
-    from monitor.pipeline.beside import sources
 
     yield _cache()
     try:
@@ -103,7 +102,7 @@ async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
             else:
                 await chain.close()
         if best is not None:
-            async for finding in _markets(target, *best, sources(targets.config)):
+            async for finding in _markets(target, *best, targets.config):
                 yield finding
             await best[0].close()
 
@@ -174,15 +173,17 @@ def _multicall(name: str, chain: RpcChain) -> Finding:
 
 
 async def _markets(
-    target: ChainTarget, chain: RpcChain, block: BlockRef, beside: Mapping[MarketRef, Sources]
+    target: ChainTarget, chain: RpcChain, block: BlockRef, config: Config | None
 ) -> AsyncIterator[Finding]:
     from monitor.core.errors import ChainError
+    from monitor.pipeline.beside import sources_of
     from monitor.pipeline.memory import DiskMemory, ShortMemory
     from monitor.pipeline.snapshot import read_markets
 
     names = {market.ref(chain.chain_id): market for market in target.markets}
     owners = {ref: [o.who for o in market.owners if not o.unresolved] for ref, market in names.items()}
     try:
+        beside = sources_of(names, config)
         states = await read_markets(chain, owners, ShortMemory(DiskMemory()), block, beside)
     except ChainError as failed:
         yield Finding(f"markets on {target.name}", "bad", failed.message, failed.hint or "see the endpoints above", 3)
@@ -191,6 +192,8 @@ async def _markets(
         for finding in _market(f"market {names[ref].name}", state):
             yield finding
         for finding in _oracles(f"market {names[ref].name}, prices", ref, state, block):
+            yield finding
+        for finding in _sequencer(f"market {names[ref].name}, sequencer", state, block):
             yield finding
         for finding in _second(f"market {names[ref].name}, second prices", ref, state, block):
             yield finding
@@ -227,6 +230,23 @@ def _oracles(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> 
         known = [block.timestamp - price.updated_at for price in prices if price.updated_at is not None]
         oldest = f", the oldest {max(known)} s old" if known else ""
         yield Finding(name, "ok", f"{len(prices)} in use, all fresh{oldest}")
+
+
+def _sequencer(name: str, state: MarketState, block: BlockRef) -> Iterator[Finding]:
+    """Of a rollup, where its uptime feed is known."""
+    from monitor.cli.table import ago
+    from monitor.oracles.sequencer import remark
+
+    uptime = state.beside.sequencer
+    if uptime is None:
+        return
+    if told := remark(uptime, block.timestamp, state.beside.grace_s):
+        mend = "a sequencer that stands still lets prices jump when it is back: see that nothing is near its threshold"
+        yield Finding(name, "warn", told, mend)
+    else:
+        grace = state.beside.grace_s
+        held = f"; most liquidations wait {grace} s after an outage" if grace else "; nothing waits after an outage"
+        yield Finding(name, "ok", f"came up {ago(block.timestamp - uptime.since_s)}{'' if grace is None else held}")
 
 
 def _second(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> Iterator[Finding]:

@@ -306,7 +306,7 @@ class Told:
         """A snapshot: shown, and its changes of level told before anything is done about them."""
         self.sink.show(self.chain, tick)
         if self.teller is not None:
-            self.teller.look(tick.snapshot.reports, tick.snapshot.block)
+            self.teller.look(tick.snapshot.reports, tick.snapshot.block, tick.snapshot.outage)
 
     def tell(self, events: list[Event], block: BlockRef | None) -> None:
         self.sink.tell(self.chain, events, block)

@@ -18,7 +18,7 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.chain.websocket import WebSocketHints
 from monitor.cli.targets import ChainTarget, Targets, Wanted, resolve
 from monitor.core.types import BlockRef, MarketRef
-from monitor.pipeline.beside import Sources, sources
+from monitor.pipeline.beside import Sources, sources_of
 from monitor.pipeline.memory import DiskMemory, Memory, ShortMemory
 from monitor.pipeline.names import fetch_ens_names
 from monitor.pipeline.snapshot import Depth, Snapshot, snapshot
@@ -91,8 +91,8 @@ async def opened(wanted: Wanted, at: BlockAt = "latest") -> AsyncIterator[Sessio
     targets = resolve(wanted)
     async with AsyncExitStack() as stack:
         names = await _names(targets, stack)
-        beside = sources(targets.config)
-        chains = [replace(await _open(target, names, at, stack), beside=beside) for target in targets.chains]
+        found = [await _open(target, names, at, stack) for target in targets.chains]
+        chains = [replace(chain, beside=sources_of(chain.markets(), targets.config)) for chain in found]
         yield Session(targets, tuple(chains), ShortMemory(DiskMemory()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import click
@@ -12,6 +13,7 @@ import click
 from monitor.cli import screen, table
 from monitor.core.text import REASON_LIMIT, clean
 from monitor.core.types import BlockRef, Level
+from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.watch import Tick
 from monitor.report import Report
 
@@ -27,6 +29,7 @@ class Sink(ABC):
 
     def __init__(self) -> None:
         self._newest: dict[str, Report] = {}
+        self._sequencers: dict[str, Sequencer] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +53,11 @@ class Sink(ABC):
         """Take a tick of the chain of that name."""
         before = dict(self._newest)
         self._newest |= {report.id: report for report in tick.snapshot.reports}
+        told = tick.snapshot.outage
+        if told is not None:
+            was, self._sequencers[chain] = self._sequencers.get(chain, Sequencer.UP), told.state
+            if was is told.state:
+                tick = replace(tick, snapshot=replace(tick.snapshot, outage=None))  # told already
         self._render(chain, tick, before)
 
     @abstractmethod
@@ -126,6 +134,8 @@ def events(tick: Tick) -> list[str]:
     told = []
     if tick.trouble is not None:
         told.append(click.style(f"no usable head: {clean(tick.trouble.message, REASON_LIMIT)}", fg="magenta"))
+    if tick.snapshot.outage is not None and tick.snapshot.outage.text:
+        told.append(click.style(clean(tick.snapshot.outage.text, REASON_LIMIT), fg="magenta", bold=True))
     if tick.reorg is not None:
         since = tick.reorg.ancestor.number if tick.reorg.ancestor else "an older block"
         told.append(

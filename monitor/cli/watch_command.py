@@ -136,7 +136,7 @@ async def _told(session: Session, wanted: bool) -> AsyncIterator[Telling]:
             if teller is not None:
                 if tick.trouble is None:
                     await teller.settle(chain.chain_id, blocks[chain.chain_id], reorganised=tick.reorg is not None)
-                teller.look(tick.snapshot.reports, tick.snapshot.block)
+                teller.look(tick.snapshot.reports, tick.snapshot.block, tick.snapshot.outage)
 
         yield tell
 

@@ -49,7 +49,10 @@ WebSocketUrls = Annotated[tuple[RpcUrl, ...], BeforeValidator(lambda v: lift(par
 
 
 class ChainConfig(Table):
-    """One chain and its endpoints. `finality`: the tag, or a number of blocks, after which nothing is reorganised."""
+    """One chain and its endpoints. `finality`: the tag, or a number of blocks, after which nothing is reorganised.
+
+    `sequencer_feed`: Chainlink's uptime feed of a rollup, where it is not the known one.
+    """
 
     chain_id: Annotated[int, Field(ge=1, lt=2**53)]
     rpc: HttpUrls = ()
@@ -59,6 +62,7 @@ class ChainConfig(Table):
     quorum: Annotated[int, Field(ge=0, le=100)] = 0
     block_time_s: Exact | None = None
     finality: Literal["finalized", "safe"] | Annotated[int, Field(ge=0, le=100_000)] = "finalized"
+    sequencer_feed: ChecksumAddress | None = None
 
 
 class MarketConfig(Table):

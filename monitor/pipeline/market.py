@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from monitor.core.errors import CallFailed, LevmonError
-from monitor.core.plan import gather, once
+from monitor.core.plan import done, gather, once
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan, Unreadable
 from monitor.pipeline.beside import NOTHING, Beside, Sources, read_beside
 from monitor.pipeline.confirm import SAMPLE_LIMIT, Confirmation, Tally, choose, tally
@@ -40,9 +40,12 @@ class MarketState:
     """What was read besides, where the file names something."""
 
 
-def with_beside(state: ReadPlan[MarketState], sources: Sources) -> ReadPlan[MarketState]:
+def with_beside(
+    protocol: Protocol[Any, Any], known: Remembered | None, state: ReadPlan[MarketState], sources: Sources
+) -> ReadPlan[MarketState]:
     """The market's state and what is read beside it, in the same rounds. May raise: ChainError."""
-    plans: list[ReadPlan[Any]] = [held(state), read_beside(sources)]
+    grace_s = done(None) if known is None else protocol.grace_after_outage(known.facts)
+    plans: list[ReadPlan[Any]] = [held(state), read_beside(sources, grace_s)]
     found: list[Any] = yield from gather(plans)
     if isinstance(found[0], LevmonError):
         raise found[0]

@@ -127,7 +127,8 @@ def _state_and_purse(
     guard: GuardSetup | None,
     sources: Sources,
 ) -> ReadPlan[tuple[MarketState, Any]]:
-    state = yield from market.with_beside(market.read(protocol, ref, owners, block, known), sources)
+    read = market.read(protocol, ref, owners, block, known)
+    state = yield from market.with_beside(protocol, known, read, sources)
     if state.known is None or state.trouble:
         return state, None
     positions = [position for position in state.found if isinstance(position, Position)]

@@ -20,7 +20,7 @@ from monitor.core.types import BlockRef, MarketRef, Position, Price, Unreadable
 from monitor.health import engine
 from monitor.health.solve import liquidation_prices
 from monitor.pipeline import market
-from monitor.pipeline.beside import NO_SOURCES, Sources, doubts, strangers_told
+from monitor.pipeline.beside import NO_SOURCES, Outage, Sources, doubts, outage, strangers_told
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
@@ -35,6 +35,8 @@ class Snapshot:
     reports: tuple[Report, ...]
     markets: dict[MarketRef, MarketState]
     errors: tuple[str, ...] = ()
+    outage: Outage | None = None
+    """What a rollup's sequencer is doing, where that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,11 @@ async def read_markets(
 ) -> dict[MarketRef, MarketState]:
     """Each market's state for these owners (or for none), all in the same rounds. May raise: ChainError."""
     protocols = {ref: protocol_named(ref.protocol) for ref in owners}
-    plans = [
-        market.with_beside(
-            market.read(protocols[ref], ref, tuple(asked), block, memory.recall(ref, protocols[ref])),
-            beside.get(ref, Sources()),
-        )
-        for ref, asked in owners.items()
-    ]
+    plans = []
+    for ref, asked in owners.items():
+        known = memory.recall(ref, protocols[ref])
+        asking = market.read(protocols[ref], ref, tuple(asked), block, known)
+        plans.append(market.with_beside(protocols[ref], known, asking, beside.get(ref, Sources())))
     results = await run(chain, gather(plans), block)
     states: dict[MarketRef, MarketState] = {}
     for ref, state in zip(owners, results, strict=True):
@@ -159,7 +159,9 @@ def judge(
         else:
             reports.append(assess(subject, position, state, prices[subject.ref], depth))
     notes = tuple(note for state in states.values() for note in state.notes)
-    return Snapshot(block, tuple(reports), states, notes)
+    names = {subject.ref: subject.market for subject in subjects}
+    found_beside = [(names.get(ref, str(ref)), state.beside) for ref, state in states.items()]
+    return Snapshot(block, tuple(reports), states, notes, outage(found_beside, block.timestamp))
 
 
 def assess(subject: Subject, position: Position, state: MarketState, prices: Sequence[Price], depth: Depth) -> Report:
@@ -180,8 +182,11 @@ def assess(subject: Subject, position: Position, state: MarketState, prices: Seq
         liquidation_prices=solved,
     )
     told = strangers_told(state.beside, symbols)
-    warned = doubts(state.beside, position.prices, symbols, health.unit.decimals, position.block.timestamp)
-    return replace(made, errors=(*made.errors, *state.notes, *told, *warned.values()))
+    now_s = position.block.timestamp
+    warned = doubts(state.beside, position.prices, symbols, health.unit.decimals, now_s)
+    stopped = outage([(subject.market, state.beside)], now_s)
+    stopped_told = (stopped.text,) if stopped is not None and stopped.text else ()
+    return replace(made, errors=(*made.errors, *state.notes, *told, *warned.values(), *stopped_told))
 
 
 def prices_of(ref: MarketRef, state: MarketState, block: BlockRef) -> list[Price]:

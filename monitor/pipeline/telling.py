@@ -20,6 +20,8 @@ from monitor.core.types import BlockRef, Known, Level
 from monitor.core.units import format_ratio, format_units
 from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
+from monitor.oracles.sequencer import Sequencer
+from monitor.pipeline.beside import Outage
 from monitor.pipeline.protect import Decided, Disputed, Event, Held, Missing, Suspect
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
@@ -72,6 +74,7 @@ class Teller:
         self._doubtful: set[int] = set()
         """Chains whose provisional alerts must all be looked at: at the start, and after a reorganisation."""
         self._known_chains: set[int] = set()
+        self._sequencers: dict[int, Sequencer] = {}
         self._pulse: Pulse | None = None
 
     @property
@@ -92,9 +95,9 @@ class Teller:
 
     # -- levels --------------------------------------------------------------------------------------------------
 
-    def look(self, reports: Sequence[Report], block: BlockRef | None) -> None:
-        """Take in a snapshot: every change of a level is told, in one commit."""
-        notes: list[Note] = []
+    def look(self, reports: Sequence[Report], block: BlockRef | None, outage: Outage | None = None) -> None:
+        """Take in a snapshot: every change of a level, and of a rollup's sequencer, is told in one commit."""
+        notes = self._sequencer(block, outage)
         levels: list[Told] = []
         for report in reports:
             told = self._told.get(report.id, Told(report.id, Level.OK))
@@ -111,6 +114,18 @@ class Teller:
         worst = min((one.level for one in self._seen.values()), key=URGENCY.index, default=Level.OK)
         text = f"{len(self._seen)} positions watched, the worst is {worst.value}"
         self._pulse = Pulse(text, self._clock.monotonic())
+
+    def _sequencer(self, block: BlockRef | None, outage: Outage | None) -> list[Note]:
+        """That it stopped or came back, or that nobody can say; once each."""
+        if block is None or outage is None:
+            return []
+        before = self._sequencers.get(block.chain_id, Sequencer.UP)
+        self._sequencers[block.chain_id] = outage.state
+        if outage.state is before or {outage.state, before} == {Sequencer.UP, Sequencer.BACK}:
+            return []
+        severity = Severity.CRITICAL if outage.state is Sequencer.DOWN else Severity.WARN
+        words = outage.text or "the rollup's sequencer is up"
+        return [Note("hold", f"chain:{block.chain_id}", severity, clean(words, 400))]
 
     def _changed(self, report: Report, told: Told, level: Level, cause: str) -> Note:
         severity = max(SEVERITY[level], SEVERITY[told.level], key=list(Severity).index)

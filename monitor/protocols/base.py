@@ -249,6 +249,13 @@ class Protocol(ABC, Generic[M, C]):
         """Whether nobody can liquidate right after a rollup's sequencer has come back. Default: nothing stops them."""
         return False
 
+    def grace_after_outage(self, facts: M) -> ReadPlan[int | None]:
+        """For how many seconds after an outage most liquidations are held back; 0: for none, None: could not be read.
+
+        One round; no call fails the plan.
+        """
+        return done(0)
+
     def receiver(self, facts: M, intent: Intent) -> Address | None:
         """Who must receive exactly what the intent takes from the guardian's purse; None if it takes nothing."""
         return None

@@ -10,6 +10,8 @@ from monitor.alerts.outbox import Sender
 from monitor.core.types import BlockRef, Health, Known, Level, MarketRef, Unit
 from monitor.journal.outbox import Outbox
 from monitor.journal.rows import Alert, Severity
+from monitor.oracles.sequencer import Sequencer
+from monitor.pipeline.beside import Outage
 from monitor.pipeline.protect import Decided, Event, Held, Missing
 from monitor.pipeline.telling import Teller
 from monitor.policy.planner import Proposal
@@ -79,6 +81,21 @@ def test_recovery_is_told_to_those_who_were_told_of_the_fall(tmp_path: Path) -> 
         room.see(number, health)
     assert room.levels() == ["ok critical", "critical warn", "warn ok"]
     assert [alert.severity for alert in room.told] == [Severity.CRITICAL, Severity.CRITICAL, Severity.WARN]
+    room.outbox.journal.close()
+
+
+def test_a_sequencer_that_stops_and_comes_back_is_told_once_each(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    states = (Sequencer.UP, Sequencer.DOWN, Sequencer.DOWN, Sequencer.BACK, Sequencer.BACK, Sequencer.UP)
+    for number, state in enumerate((*states, Sequencer.UNKNOWN, Sequencer.UP)):
+        text = "" if state is Sequencer.UP else f"it is {state.value}"
+        room.teller.look([known("2.5", block(number))], block(number), Outage(state, text))
+    assert [(alert.subject, alert.body, alert.severity) for alert in room.told] == [
+        ("chain:31337", "it is down", Severity.CRITICAL),
+        ("chain:31337", "it is back", Severity.WARN),
+        ("chain:31337", "it is unknown", Severity.WARN),
+        ("chain:31337", "the rollup's sequencer is up", Severity.WARN),
+    ]
     room.outbox.journal.close()
 
 

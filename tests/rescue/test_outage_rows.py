@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from monitor.chain import chains
 from monitor.core.types import ReadPlan
+from monitor.oracles.sequencer import Sequencer
+from monitor.pipeline.beside import Sources
 from monitor.pipeline.memory import ShortMemory
-from monitor.testing.aave_v3 import deploy_sentinel, set_sequencer, would_liquidate
+from monitor.testing.aave_v3 import deploy_feed, deploy_sentinel, set_sequencer, would_liquidate
 from tests.faults.market import OracleLab, oracle_row
 from tests.faults.rows import row
 from tests.rescue.lab import RULE, RescueLab
@@ -102,6 +105,71 @@ async def test_a_larger_buffer(rescues: RescueLab, monkeypatch: pytest.MonkeyPat
     lab.forget()
     await lab.looks(2)
     assert lab.decisions() == []
+
+
+def not_held_back(*_: object) -> str:
+    return "nothing holds liquidations back"
+
+
+@row(
+    "O10",
+    "the uptime feed: told that the sequencer is down, and when it is back until which second liquidators must wait",
+    "monitor.oracles.sequencer:_held_back",
+    careless=not_held_back,
+)
+async def test_the_uptime_feed(rescues: RescueLab) -> None:
+    lab, chain = rescues, rescues.chain
+    lab.dry = True
+    sentinel = deploy_sentinel(chain, lab.market)
+    feed = deploy_feed(chain, lab.market.admin, "sequencer", 0)
+    lab.beside[lab.ref] = Sources(sequencer=feed)
+    set_round = "setRound(uint80,int256,uint256,uint256)"
+    began = chain.timestamp()
+    lab.send(feed, set_round, 1, 0, began - 10 * 86_400, began)
+    await lab.look()
+    assert outage_of(lab) == (Sequencer.UP, "")
+    assert lab.report.errors == ()
+    lab.send(feed, set_round, 2, 1, began, began)
+    set_sequencer(chain, lab.market, sentinel, down=True, since=began)
+    await lab.look()
+    state, text = outage_of(lab)
+    assert state is Sequencer.DOWN
+    assert "the rollup's sequencer is down" in text
+    assert text in lab.report.errors
+    lab.to_health(Fraction(98, 100))
+    back = chain.timestamp()
+    lab.send(feed, set_round, 3, 0, back, back)
+    set_sequencer(chain, lab.market, sentinel, down=False, since=back)
+    await lab.look()
+    state, text = outage_of(lab)
+    assert state is Sequencer.BACK
+    left = re.search(r"most liquidations are held back for (\d+) s more", text)
+    assert left is not None, text
+    assert lab.seen is not None
+    assert lab.seen.snapshot.block is not None
+    free_at_s = lab.seen.snapshot.block.timestamp + int(left[1])
+    for at_s, liquidatable in ((free_at_s - 1, False), (free_at_s, True)):
+        snapshot = chain.snapshot()
+        chain.set_next_timestamp(at_s)
+        chain.mine()
+        assert (would_liquidate(chain, lab.market, "WETH", "USDC", lab.owner) is None) == liquidatable
+        chain.revert(snapshot)
+    lab.send(lab.market.provider, "setPriceOracleSentinel(address)", "0x" + "00" * 20)
+    lab.memory = ShortMemory()
+    await lab.everyone()
+    await lab.look()
+    assert "nothing holds liquidations back" in outage_of(lab)[1]
+    lab.send(feed, "setFault(uint256)", 1)
+    await lab.look()
+    assert outage_of(lab)[0] is Sequencer.UNKNOWN
+    assert lab.report.health is not None, "health needs no feed"
+
+
+def outage_of(lab: RescueLab) -> tuple[Sequencer, str]:
+    assert lab.seen is not None
+    found = lab.seen.snapshot.outage
+    assert found is not None
+    return found.state, found.text
 
 
 def nothing_to_say(*_: Any) -> list[str]:

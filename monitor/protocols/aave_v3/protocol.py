@@ -11,7 +11,7 @@ from monitor.core.actions import Intent, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
-from monitor.core.plan import gather
+from monitor.core.plan import done, gather
 from monitor.core.types import (
     Address,
     BlockRef,
@@ -36,7 +36,7 @@ from monitor.protocols.aave_v3.happenings import read_happenings
 from monitor.protocols.aave_v3.keeper import flash_liquidation, liquidated, loss, pairs, read_flash_premium
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
-from monitor.protocols.aave_v3.reading import read_context, read_price_sources, read_state
+from monitor.protocols.aave_v3.reading import read_context, read_grace, read_price_sources, read_state
 from monitor.protocols.aave_v3.records import ZERO, Context, Facts
 from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
@@ -184,6 +184,12 @@ class AaveV3(Protocol[Facts, Context]):
     def waits_after_outage(self, facts: Facts) -> bool:
         """Up to 3.6, where governance has set a sentinel: its grace period, but for health under 0.95."""
         return TABLE[facts.version].sentinel and facts.sentinel != ZERO
+
+    def grace_after_outage(self, facts: Facts) -> ReadPlan[int | None]:
+        """PriceOracleSentinel.getGracePeriod; what is below a health of 0.95 does not wait (<= 3.6)."""
+        if not self.waits_after_outage(facts):
+            return done(0)
+        return read_grace(facts)
 
     def receiver(self, facts: Facts, intent: Intent) -> Address | None:
         if intent.kind not in (REPAY.kind, SUPPLY.kind):

@@ -285,6 +285,12 @@ def _sentinel(facts: Facts, rules: Rules) -> ReadPlan[bool | None]:
     return bool(answer.values[0]) if isinstance(answer, Ok) else None
 
 
+def read_grace(facts: Facts) -> ReadPlan[int | None]:
+    """See Protocol.grace_after_outage, where there is a sentinel."""
+    (answer,) = yield (Call(facts.sentinel, "aave_v3_sentinel.getGracePeriod", allow_revert=True),)
+    return answer.values[0] if isinstance(answer, Ok) else None
+
+
 def _gates(facts: Facts, rules: Rules, reserve: ReserveFacts) -> ReadPlan[tuple[ReserveContext, Address | None]]:
     """What gates a seizure of the reserve, and the price source that the oracle names for it at this block."""
     book = Book()
