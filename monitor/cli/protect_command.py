@@ -375,7 +375,7 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
     from monitor.cli.act_command import standing_dict, standing_line
     from monitor.core.text import clean
     from monitor.pipeline.carry import Standing
-    from monitor.pipeline.protect import Decided, Disputed, Held, Missing, Moved, Suspect
+    from monitor.pipeline.protect import Decided, Disputed, Forbidden, Held, Missing, Moved, Suspect
     from monitor.policy.rules import LevelChange
 
     match event:
@@ -391,6 +391,12 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
             names = ", ".join(clean(symbol, 20) for symbol in symbols)
             text = f"{subject.market}/{subject.owner}: no allowance for {names}; see levmon approve"
             yield "allowance", text, {"position": subject.id, "symbols": [clean(one, 20) for one in symbols]}
+        case Forbidden(subject, reasons):
+            said = [clean(one, 200) for one in reasons]
+            text = (
+                f"its owner must act: {'; '.join(said)}; see levmon guard" if said else "its owner lets the guard act"
+            )
+            yield "forbidden", f"{subject.market}/{subject.owner}: {text}", {"position": subject.id, "reasons": said}
         case Suspect(subject, why):
             text = f"{subject.market}/{subject.owner}: {clean(why, 400) or 'its prices are believed again'}"
             yield "suspect", click.style(text, fg="red", bold=True), {"position": subject.id, "why": clean(why, 400)}

@@ -99,7 +99,15 @@ class Disputed:
     why: str
 
 
-Event = LevelChange | Decided | Moved | Held | Missing | Suspect | Disputed
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """All that a rule could do by the guard waits for the owner, who alone can allow it, or ((): no longer)."""
+
+    subject: Subject
+    reasons: tuple[str, ...]
+
+
+Event = LevelChange | Decided | Moved | Held | Missing | Forbidden | Suspect | Disputed
 
 
 @dataclass(slots=True)
@@ -119,6 +127,7 @@ class Guard:
     _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _disputed: dict[str, frozenset[Address]] = field(default_factory=dict)
     """by position: assets whose price a second source did not confirm"""
+    _forbidden: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _health: dict[str, int] = field(default_factory=dict)
     _rejected: dict[str, set[Address]] = field(default_factory=dict)
     """by position: assets with which a rescue was rejected before it was signed; others come first"""
@@ -268,23 +277,25 @@ class Guard:
         return [Disputed(report.subject, "; ".join(found.values()))]
 
     def _check_allowances(self, choice: Options, report: Report) -> list[Event]:
-        """Steps that only an allowance stands in the way of, where that has changed."""
-        protection = self.protections[report.id]
+        """What only an allowance of the purse's, or the position's owner, stands in the way of, where that changed."""
+        protection, events = self.protections[report.id], list[Event]()
         kinds = protection.kinds(report.subject.ref.protocol)
         wanted = {name.lower() for name in protection.assets}
         steps = [
             step
             for step in choice.steps
-            if step.remedy is not None
-            and step.refused
-            and step.intent.kind in kinds
-            and (not wanted or wanted & {step.asset.lower(), step.symbol.lower()})
+            if step.intent.kind in kinds and (not wanted or wanted & {step.asset.lower(), step.symbol.lower()})
         ]
-        symbols = tuple(dict.fromkeys(step.symbol for step in steps))
-        if symbols == self._missing.get(report.id, ()):
-            return []
-        self._missing[report.id] = symbols
-        return [Missing(report.subject, symbols)] if symbols else []
+        symbols = tuple(dict.fromkeys(step.symbol for step in steps if step.remedy is not None and step.refused))
+        if symbols != self._missing.get(report.id, ()):
+            self._missing[report.id] = symbols
+            events += [Missing(report.subject, symbols)] if symbols else []
+        traded = [step for step in steps if step.owner_must or step.swap is not None]
+        reasons = tuple(dict.fromkeys(step.refused for step in traded)) if all(s.owner_must for s in traded) else ()
+        before, self._forbidden[report.id] = self._forbidden.get(report.id, ()), reasons
+        if traded and reasons != before:  # without any, nothing is known but that health is not where the guard may act
+            events.append(Forbidden(report.subject, reasons))
+        return events
 
     async def _decide(self, seen: Outlook, report: Report, decision: Decision) -> Decided:
         protection = self.protections[report.id]

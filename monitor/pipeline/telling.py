@@ -22,7 +22,7 @@ from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
 from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.beside import Outage
-from monitor.pipeline.protect import Decided, Disputed, Event, Held, Missing, Suspect
+from monitor.pipeline.protect import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
 from monitor.report import Report, change_pct, nearest
@@ -244,6 +244,12 @@ def _note(event: Event) -> Note | None:
             names = ", ".join(clean(symbol, 20) for symbol in symbols)
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             words = f"no allowance for {names}: a rescue would be refused; see levmon approve"
+            return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
+        case Forbidden(subject, reasons):
+            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
+            words = f"its owner must act before the guard can: {clean('; '.join(reasons), 400)}; see levmon guard"
+            if not reasons:
+                return Note("allowance", subject.id, Severity.INFO, "its owner lets the guard act", "", detail)
             return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
         case Suspect(subject, why):
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}

@@ -100,13 +100,14 @@ def test_a_stop_loss_closes_as_soon_as_the_owner_lets_it(room: Room, net: localn
     guard = net.guards[MARKET].guard
     room.chain.send(room.owner, guard, "set_caller(address,bool)", GUARDIAN, False)
     daemon = room.protect("--broadcast")
-    daemon.until("in ")
+    daemon.until("its owner must act: CALLER: the owner does not let")
     feed = room.market.reserves["WETH"].feed
     aave_v3.set_price(room.chain, room.market, feed, (STOP_LOSS - 1) * 10**8)
     at_one(net, room)
-    daemon.until("CALLER: the owner does not let")
+    daemon.until("no plan")
     assert room.nonce == 0
     room.chain.send(room.owner, guard, "set_caller(address,bool)", GUARDIAN, True)
+    daemon.until("its owner lets the guard act")
     daemon.until("mined")
     assert owed(room) == 0
     room.chain.mine(2)
