@@ -14,6 +14,7 @@ from monitor.core.actions import Intent, Step
 from monitor.core.types import Known, NoDebt, Position
 from monitor.health.amounts import smallest_amount
 from monitor.protocols.aave_v3 import PROTOCOL, words
+from monitor.protocols.aave_v3.effects import repaid_stable
 from monitor.protocols.aave_v3.math import calculateCompoundedInterest, percentMul, rayDiv, rayMul
 from monitor.protocols.aave_v3.purse import supply_room
 from monitor.protocols.aave_v3.records import Category, ReserveState, Supply
@@ -105,6 +106,25 @@ def test_stable_debt_is_not_touched_and_keeps_the_bit() -> None:
     )
     with pytest.raises(Impossible, match="NoDebtOfSelectedType"):
         do(only_stable, "repay", 1, 5)
+
+
+@pytest.mark.parametrize("variable", [0, 7])
+def test_a_repayment_of_stable_debt_leaves_the_rest_with_its_interest_in_it(variable: int) -> None:
+    rules = TABLE["3.0"]
+    owed = {"stable_principal": 10**6, "stable_rate": RAY // 10, "stable_update_s": NOW_S - YEAR_S}
+    found = position("3.0", [reserve(0, 10**7), reserve(1, 0, variable, **owed)], [1, 1], user_configuration=0b0110)
+    due = rayMul(10**6, calculateCompoundedInterest(RAY // 10, YEAR_S))
+    assert due > 10**6
+    part = repaid_stable(rules, found.state, held(found, 1), 10**5, NOW_S)
+    left = next(one for one in part.reserves if one.id == 1)
+    assert (left.stable_principal, left.stable_update_s, left.stable_rate) == (due - 10**5, NOW_S, RAY // 10)
+    assert words.is_borrowing(part.user_configuration, 1)
+    # more than all of it is all of it; the bit goes where nothing is owed otherwise
+    whole = repaid_stable(rules, found.state, held(found, 1), 2 * due, NOW_S)
+    assert next(one for one in whole.reserves if one.id == 1).stable_principal == 0
+    assert words.is_borrowing(whole.user_configuration, 1) is (variable > 0)
+    with pytest.raises(Impossible, match="NoDebtOfSelectedType"):
+        repaid_stable(rules, whole, next(one for one in whole.reserves if one.id == 1), 1, NOW_S)
 
 
 def test_interest_until_inclusion_is_paid_first() -> None:
