@@ -91,7 +91,7 @@ def never(*_: object) -> str:
 @row(
     "O15",
     "a reserve that is paused, frozen or full: the next best step, and where there is none the reason",
-    "monitor.protocols.aave_v3.effects:_closed",
+    "monitor.protocols.aave_v3.effects:closed",
     careless=never,
 )
 async def test_closed_reserves(rescues: RescueLab) -> None:
