@@ -313,7 +313,7 @@ def left(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a decision to close rests on: its aim, the price line if one was crossed, and whether debts are left."""
+    """What a decision rests on that closes or is one of several: its aim, the line crossed, and if more follow."""
 
     aim: Aim
     line: PriceLine | None = None
@@ -336,7 +336,7 @@ def draft_of(
     basis: Basis | None = None,
     ending: Ending | None = None,
 ) -> Draft:
-    """The decision to do this plan, with all that it rests on. Without a target it closes, as `ending` says."""
+    """The decision to do this plan, with all that it rests on. Without a target it closes; see Ending."""
     block = plan.block
     name = hashlib.sha256(f"{plan.position_id} {block.hash} {plan.intent.hash}".encode()).hexdigest()[:12]
     position = plan.before

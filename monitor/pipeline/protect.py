@@ -338,11 +338,9 @@ class Guard:
         basis: Basis | None,
     ) -> Decided:
         """Simulated where dry; else journaled, to be armed, simulated and signed by the next step."""
-        ending = None
-        if decision.target is None:
-            rule = self.protections[report.id].rule
-            line = rule.stop_loss if decision.aim is Aim.STOP_LOSS else rule.take_profit
-            ending = Ending(decision.aim, line, more=len(proposal.ladder) > 1)
+        rule, more = self.protections[report.id].rule, len(proposal.ladder) > 1
+        line = {Aim.STOP_LOSS: rule.stop_loss, Aim.TAKE_PROFIT: rule.take_profit}.get(decision.aim)
+        ending = Ending(decision.aim, line, more) if more or decision.target is None else None
         draft = draft_of(
             plan,
             self.guardian,
@@ -443,7 +441,7 @@ def settled(watch: Watch, action: Action, *, needless: bool = False) -> Watch:
     outcome = Outcome.DECLINED if needless else OUTCOMES.get(action.state, Outcome.FAILED)
     after = settle(watch, outcome, action.changed_s)
     if action.state is ActionState.FINAL_OK and json.loads(action.draft.decision).get("more"):
-        # the line was acted upon for one debt of several: the next is to follow at once
+        # it was one of several that belong together: the next is to follow at once
         fired = tuple(aim for aim in after.fired if aim is not watch.running_aim)
         return replace(after, fired=fired, ready_at_s=min(after.ready_at_s, action.changed_s))
     return after

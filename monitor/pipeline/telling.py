@@ -247,10 +247,9 @@ def _note(event: Event) -> Note | None:
             return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
         case Forbidden(subject, reasons):
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
-            words = f"its owner must act before the guard can: {clean('; '.join(reasons), 400)}; see levmon guard"
-            if not reasons:
-                return Note("allowance", subject.id, Severity.INFO, "its owner lets the guard act", "", detail)
-            return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
+            told = clean("; ".join(reasons), 400)
+            words = f"its owner must act: {told}; see levmon guard" if told else "its owner lets the guard act"
+            return Note("allowance", subject.id, Severity.CRITICAL if told else Severity.INFO, words, "", detail)
         case Suspect(subject, why):
             detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             severity = Severity.CRITICAL if why else Severity.WARN

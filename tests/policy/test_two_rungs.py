@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from monitor.core.actions import ActionState
 from monitor.core.guarding import GuardSetup
 from monitor.core.types import Position
+from monitor.journal.rows import Action
+from monitor.pipeline.acting import Ending, draft_of
+from monitor.pipeline.protect import settled
 from monitor.policy.planner import Proposal, Terms, propose
+from monitor.policy.rules import Aim, Rule, Watch
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.guard import GuardState, Quote, Quotes, Wishes
-from tests.protocols.aave_v3_positions import asset, bitmap, position, reserve, word
+from tests.protocols.aave_v3_positions import NOW_S, asset, bitmap, position, reserve, word
 from tests.protocols.aave_v3_purses import GUARDIAN, POOL, facts, purse
 
 ONE, WAD, ALWAYS = 10**8, 10**18, 2**256 - 1
@@ -89,3 +97,15 @@ def test_the_purse_opens_and_the_collateral_does_the_rest() -> None:
         ("aave-v3/deleverage", asset(1)),
     ]
     assert proposal.ladder[0].amount == 100 * ONE
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_the_second_rung_follows_the_first_at_once(more: bool) -> None:
+    guardian: Any = SimpleNamespace(address=GUARDIAN)
+    opening = ask("3").ladder[0]
+    ending = Ending(Aim.RAISE, more=True) if more else None
+    draft = draft_of(opening, guardian, Fraction(3), cause="health was below 2.9", ending=ending)
+    done = Action(draft, ActionState.FINAL_OK, 1, 0, None, NOW_S, NOW_S + 5, "")
+    rule = Rule("r", 1, "*", Fraction(29, 10), Fraction(3), cooldown_s=600)
+    before = Watch(opening.position_id, rule, running=1, running_aim=Aim.RAISE)
+    assert settled(before, done).ready_at_s == NOW_S + 5 + (0 if more else 600)
