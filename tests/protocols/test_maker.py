@@ -48,6 +48,7 @@ from monitor.protocols.maker.math import (
     poked,
     rpow,
 )
+from monitor.protocols.maker.notes import FORK, FROB, Note, VatBook, read_note
 from tests.protocols.cassette import block_of, load
 
 CASSETTE = load("maker")
@@ -241,6 +242,61 @@ def given(recorded: Mapping[str, Any]) -> Position:
     prices = {facts.pip: int(market["OSM.peek(from Spotter)"]["0"], 16), SPOT: int(vat["spot"])}
     state = State(facts, ilk, int(urn["Vat.urns"]["ink"]), int(urn["Vat.urns"]["art"]), {})
     return Position("p", urn["urn"], block_of(recorded), read(SAMPLES[0]).rule, prices, state)
+
+
+def test_the_recorded_notes_lead_to_the_recorded_vat() -> None:
+    """Every urn and every ilk, from the vat's logs alone."""
+    (recorded,) = CASSETTE.content["replays"]
+    book = VatBook()
+    for log in recorded["logs"]:
+        if log["address"] == DEPLOYED["MCD_VAT"]:
+            topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+            book.add(read_note(topics, bytes.fromhex(log["data"][2:])))
+    expected = recorded["expected_accounts"]
+    urns = {(name.rstrip(b"\0").decode(), urn): amounts for (name, urn), amounts in book.urns.items()}
+    assert {f"{name}:{checksum(urn)}": pair for (name, urn), pair in urns.items() if any(pair)} == {
+        key: (int(urn["ink"]), int(urn["art"]))
+        for key, urn in expected["urns"].items()
+        if urn != {"ink": "0", "art": "0"}
+    }
+    assert {
+        name.rstrip(b"\0").decode(): [str(number) for number in (one.art, one.rate, one.spot, one.line, one.dust)]
+        for name, one in book.ilks.items()
+    } == {name: list(numbers.values()) for name, numbers in expected["ilks"].items()}
+
+
+def note(selector: bytes, *words: int | bytes) -> Note:
+    padded = (
+        word.ljust(32, b"\0") if isinstance(word, bytes) else word.to_bytes(32, "big", signed=word < 0)
+        for word in words
+    )
+    data = (selector + b"".join(padded)).ljust(224, b"\0")
+    head = (32).to_bytes(32, "big") + (224).to_bytes(32, "big")
+    topics = [selector.ljust(32, b"\0"), *(data[4 + 32 * k : 36 + 32 * k] for k in range(3))]
+    return read_note(topics, head + data)
+
+
+def test_a_fork_moves_a_vault_without_a_frob() -> None:
+    ilk, source, target = b"ETH-A", 0xAA, 0xBB
+    book = VatBook()
+    book.add(note(FROB, ilk, source, source, source, 10, 7))
+    book.add(note(FORK, ilk, source, target, 4, 3))
+    book.add(note(FORK, ilk, target, source, -1, 0))
+    key = ilk.ljust(32, b"\0")
+    assert book.urns == {(key, f"0x{source:040x}"): (5, 4), (key, f"0x{target:040x}"): (5, 3)}
+    assert book.ilks[key].art == 7
+
+
+def test_a_note_of_another_contract_is_not_read_as_the_vats() -> None:
+    """There the caller comes second, and the arguments one later."""
+    (recorded,) = CASSETTE.content["replays"]
+    foreign = next(log for log in recorded["logs"] if log["address"] == DEPLOYED["MCD_JUG"])
+    topics = [bytes.fromhex(topic[2:]) for topic in foreign["topics"]]
+    data = bytes.fromhex(foreign["data"][2:])
+    with pytest.raises(ProtocolError):
+        read_note(topics, data)
+    with pytest.raises(ProtocolError):
+        read_note(topics[:1], data)
 
 
 def test_facts_are_rechecked() -> None:
@@ -553,6 +609,26 @@ def test_a_wallet_that_owns_vaults_is_not_called_free_of_debt() -> None:
     (free,) = run(PROTOCOL.state(facts, [wallet], block), answers({}, Ok((ZERO,))))
     assert isinstance(free, Position)
     assert isinstance(PROTOCOL.evaluate(free).verdict, NoDebt)
+
+
+def test_a_wallet_is_not_called_free_of_debt_where_nobody_can_say_what_it_owns() -> None:
+    """Lockstake's urns are not in the manager's list."""
+    sample = next(one for one in SAMPLES if one["name"] == "zero-debt/empty-urn")
+    block, owner = block_of(sample), checksum(sample["account"]["urn"])
+    facts = facts_of(sample, block)
+    engine = replace(facts, market=replace(facts.market, id="LSEV2-SKY-A"))
+
+    def answers(queries: Sequence[Query]) -> list[Answer]:
+        """As for the ilk that is recorded."""
+        recorded = [
+            replace(query, args=(facts.ilk, *query.args[1:])) if isinstance(query, Call) and query.args else query
+            for query in queries
+        ]
+        return answerer(sample, block)(recorded)
+
+    (found,) = run(PROTOCOL.state(engine, [owner], block), answers)
+    assert isinstance(found, Unreadable)
+    assert "name the urn" in found.reason
 
 
 def test_what_could_not_be_read_is_unreadable() -> None:

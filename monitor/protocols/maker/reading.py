@@ -27,6 +27,8 @@ from monitor.protocols.maker.math import NEXT, SPOT, ZERO, Facts, Ilk, State
 
 KEYS = ("MCD_VAT", "MCD_JUG", "MCD_SPOT", "MCD_DOG", "MCD_DAI")
 OPTIONAL_KEYS = ("CDP_MANAGER", "GET_CDPS", "PROXY_REGISTRY")
+LOCKSTAKE = "LSE"
+"""How the ilks of Lockstake's engines begin; whose urns are whose is known to those engines only."""
 RULE = Rule("maker", "dss")
 
 
@@ -127,6 +129,8 @@ def read_vaults(facts: Facts, owners: Sequence[Address]) -> ReadPlan[dict[Addres
 
     Such an address is not an urn: to call it free of debt would hide the vaults of whoever wrote the wallet down.
     """
+    if facts.market.id and facts.market.id.startswith(LOCKSTAKE):
+        return dict.fromkeys(owners, "no urn with a vault: of Lockstake's vaults name the urn, not the wallet")
     if not owners or ZERO in (facts.manager, facts.get_cdps, facts.proxies):
         return {}
     proxies = yield [Call(facts.proxies, "maker.proxies", (owner,), allow_revert=True) for owner in owners]
