@@ -25,7 +25,7 @@ DECIDING_ROOMS = ("protocols", "oracles", "health", "policy")
 # Floats sort the accounts of a whole market here, by a proven bound; what the bound leaves open is for integers.
 SCREENS = (
     "protocols/aave_v3/bound.py",
-    *(f"health/{name}.py" for name in ("band", "book", "inverse", "screen", "shadow")),
+    *(f"health/{name}.py" for name in ("band", "book", "inverse", "screen", "shadow", "stress")),
 )
 
 # Written with brackets so that this file does not name what it looks for.
