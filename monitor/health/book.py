@@ -70,6 +70,7 @@ class Book(Generic[M, G]):
         self.bulk = bulk
         self.source = source
         self.shadow = Shadow(bulk, source)
+        self._words = int(source.take(np.zeros(0, np.int64)).flags.shape[1])
         self._flagged: tuple[U64, int, I64] | None = None
         self._bands: dict[Fraction, Band] = {}
 
@@ -179,7 +180,7 @@ class Book(Generic[M, G]):
 
     def flagged(self, globals_: G, at_s: int) -> I64:
         """The rows, ascending, whose flags leave them to the integers. In a market that was read whole: none."""
-        masks = self.bulk.unknown_flags(globals_, self._words(), at_s)
+        masks = self.bulk.unknown_flags(globals_, self._words, at_s)
         size = len(self.source)
         if self._flagged is not None and self._flagged[1] == size and np.array_equal(self._flagged[0], masks):
             return self._flagged[2]
@@ -192,9 +193,6 @@ class Book(Generic[M, G]):
         return rows
 
     # -- inside --------------------------------------------------------------------------------------------------------
-
-    def _words(self) -> int:
-        return int(self.source.take(np.zeros(0, np.int64)).flags.shape[1])
 
     def _range(self, rows: I64, weights: Any) -> tuple[F64, F64]:
         """A health that each row has for sure, and one that it is below for sure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import click
@@ -29,6 +30,21 @@ def latency_command(count: int, as_json: bool) -> None:
     worst = latency.percentile(samples.own, 0.99)
     if worst > LIMIT_S:
         click.echo(f"p99 beyond the node is {worst:.3f} s, above {LIMIT_S} s", err=True)
+        sys.exit(1)
+
+
+@cli.command("engine")
+@click.option("--quick", is_flag=True, help="Smaller markets: a minute less.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def engine_command(quick: bool, as_json: bool) -> None:
+    """Whole markets judged, followed and stressed, beside Python integers and memory itself. Needs no chain."""
+    from monitor.testing import bench_engine, figures
+
+    sizes = bench_engine.QUICK if quick else bench_engine.Sizes()
+    found = bench_engine.measure(sizes, lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(figures.report(found)) if as_json else "\n".join(figures.table(found)))
+    if failed := [one.what for one in found if one.failed]:
+        click.echo(f"beyond its limit: {', '.join(failed)}", err=True)
         sys.exit(1)
 
 

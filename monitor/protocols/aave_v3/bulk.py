@@ -53,6 +53,8 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         self._moment: tuple[Globals, int] | None = None
         self._indexes: dict[int, tuple[int, int]] = {}
         self._cells: dict[int, Cells] = {}
+        self._weights: Weights | None = None
+        self._flags: U64 | None = None
 
     def read_globals(self, block: BlockRef) -> ReadPlan[Globals]:
         return read_globals(self.facts, self.modes[1:])
@@ -74,18 +76,24 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         return np.where(wild, OPEN, found).astype(np.uint16)
 
     def weights(self, globals_: Globals, at_s: int) -> Weights:
-        return self._bound.weights(globals_, self._at(globals_, at_s))
+        known = self._at(globals_, at_s)
+        if self._weights is None:
+            self._weights = self._bound.weights(globals_, known)
+        return self._weights
 
     def price_codes(self, globals_: Globals, key: str) -> Mask:
         return self._bound.price_codes(globals_, key)
 
     def unknown_flags(self, globals_: Globals, size: int, at_s: int) -> U64:
         known = self._at(globals_, at_s)
+        if self._flags is not None and self._flags.shape[1] == size:
+            return self._flags
         found = np.full((256, size), WORD, np.uint64)
         shared = _split(unknown_bits(globals_, 0, known), size)
         for mode in self.modes:
             same = not unread(globals_, mode) and not own_source(globals_.categories.get(mode))
             found[mode] = shared if same else _split(unknown_bits(globals_, mode, known), size)
+        self._flags = found
         return found
 
     def exact(self, globals_: Globals, columns: Columns, rows: I64, at_s: int) -> list[tuple[int, int] | None]:
@@ -146,6 +154,7 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         """The indexes at that moment. What is reckoned for one moment is kept until the next."""
         if self._moment is None or self._moment[0] is not globals_ or self._moment[1] != at_s:
             self._moment, self._indexes, self._cells = (globals_, at_s), indexes(globals_, at_s), {}
+            self._weights = self._flags = None
         return self._indexes
 
     def _judged(self, globals_: Globals, columns: Columns, row: int, at_s: int) -> tuple[int, int] | None:
