@@ -240,7 +240,7 @@ def given(recorded: Mapping[str, Any]) -> Position:
         clip_stopped=int(market["Clipper.stopped"]),
     )
     prices = {facts.pip: int(market["OSM.peek(from Spotter)"]["0"], 16), SPOT: int(vat["spot"])}
-    state = State(facts, ilk, int(urn["Vat.urns"]["ink"]), int(urn["Vat.urns"]["art"]), {})
+    state = State(facts, ilk, urn["urn"], int(urn["Vat.urns"]["ink"]), int(urn["Vat.urns"]["art"]), {})
     return Position("p", urn["urn"], block_of(recorded), read(SAMPLES[0]).rule, prices, state)
 
 
@@ -386,7 +386,9 @@ def position(
     ilk = replace(ilk, **{name: value for name, value in changes.items() if name in Ilk.__slots__})
     prices = {PIP: price, NEXT: changes.get("next_price", price), SPOT: changes.get("spot", poked(ilk, price))}
     block = BlockRef(1, 100, "0x" + "01" * 32, "0x" + "00" * 32, NOW_S)
-    return Position("p", "0x" + "ee" * 20, block, read(SAMPLES[0]).rule, prices, State(FACTS, ilk, ink, art, {}))
+    return Position(
+        "p", "0x" + "ee" * 20, block, read(SAMPLES[0]).rule, prices, State(FACTS, ilk, "0x" + "ee" * 20, ink, art, {})
+    )
 
 
 def test_health_turns_between_two_neighbouring_prices() -> None:
@@ -576,39 +578,76 @@ def test_a_shock_moves_what_is_stored_and_queued_along() -> None:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_wallet_that_owns_vaults_is_not_called_free_of_debt() -> None:
-    sample = next(one for one in SAMPLES if one["name"] == "zero-debt/empty-urn")
+WALLET, PROXY, OLD, NEW, THIRD = ("0x" + pair * 20 for pair in ("e1", "e2", "e3", "e4", "e5"))
+OTHER_ILK = b"WBTC-A".ljust(32, b"\0")
+
+
+def holding(
+    amounts: Mapping[str, tuple[int, int]], lists: Mapping[str, Sequence[tuple[int, str, bytes]]], **broken: Answer
+) -> tuple[list[Position | Unreadable], list[Any]]:
+    """What is read of WALLET and what truth says, with vaults of the manager's by who holds them."""
+    sample = SAMPLES[0]
     block = block_of(sample)
     facts = replace(facts_of(sample, block), get_cdps="0x" + "d1" * 20, proxies="0x" + "d2" * 20)
-    wallet, proxy, urn = ("0x" + pair * 20 for pair in ("e1", "e2", "e3"))
-    other = b"WBTC-A".ljust(32, b"\0")
-    nothing: tuple[Any, ...] = ((), (), ())
-    owned = {proxy: ((7, 8), (urn, wallet), (facts.ilk, other))}
 
-    def answers(lists: Mapping[str, Any], proxies: Answer) -> Callable[[Sequence[Query]], list[Answer]]:
-        def one(query: Query) -> Answer:
-            assert isinstance(query, Call)
-            if query.function == "maker.proxies":
-                return proxies
-            if query.function == "maker.getCdpsAsc":
-                assert query.args[0] == facts.manager
-                return Ok(lists.get(query.args[1], nothing))
-            if query.function == "maker_vat.urns":
-                return Ok((0, 0))
-            return CASSETTE.answerer(block)([query])[0]
+    def one(query: Query) -> Answer:
+        assert isinstance(query, Call)
+        name = query.function.partition(".")[2]
+        if name in broken:
+            return broken[name]
+        if name == "proxies":
+            return Ok((PROXY if PROXY in lists else ZERO,))
+        if name == "getCdpsAsc":
+            rows = lists.get(query.args[1], ())
+            return Ok(tuple(tuple(row[at] for row in rows) for at in range(3)))
+        if name == "urns":
+            return Ok(amounts.get(query.args[1], (0, 0)))
+        if name == "bark":
+            return Reverted(b"", query.args[1])
+        return CASSETTE.answerer(block)([query])[0]
 
-        return lambda queries: [one(query) for query in queries]
+    def answers(queries: Sequence[Query]) -> list[Answer]:
+        return [one(query) for query in queries]
 
-    plan = PROTOCOL.state(facts, [wallet], block)
-    (found,) = run(plan, answers(owned, Ok((proxy,))))
+    found = run(PROTOCOL.state(facts, [WALLET], block), answers)
+    return found, run(PROTOCOL.truth(facts, [WALLET], block), answers)
+
+
+ILK = b"WBTC-B".ljust(32, b"\0")
+
+
+@pytest.mark.parametrize("holder", [WALLET, PROXY])
+def test_a_wallet_stands_for_the_one_vault_that_it_holds(holder: str) -> None:
+    """Itself or through its proxy; what it has closed and what is of other ilks does not count."""
+    lists = {holder: [(6, OLD, ILK), (7, NEW, ILK), (8, THIRD, OTHER_ILK)]}
+    (found,), (truth,) = holding({NEW: (10**18, 10**21), THIRD: (1, 1)}, lists)
+    assert isinstance(found, Position)
+    assert (found.owner, found.state.urn, found.state.art) == (WALLET, NEW, 10**21)
+    assert truth.reported == PROTOCOL.evaluate(found).reported
+
+
+def test_of_several_vaults_none_hides_another() -> None:
+    lists = {WALLET: [(6, OLD, ILK)], PROXY: [(7, NEW, ILK)]}
+    for urns, count in (({OLD: (1, 1), NEW: (1, 1)}, 2), ({WALLET: (1, 0), OLD: (1, 1), NEW: (0, 1)}, 3)):
+        (found,), (truth,) = holding(urns, lists)
+        assert isinstance(found, Unreadable)
+        assert f"{count} vaults" in found.reason
+        assert f"{NEW} (vault 7)" in found.reason
+        assert truth.error == found.reason
+
+
+def test_a_wallet_without_vaults_has_no_debt() -> None:
+    for lists in ({}, {WALLET: [(6, OLD, ILK)]}):
+        (found,), _ = holding({}, lists)
+        assert isinstance(found, Position)
+        assert isinstance(PROTOCOL.evaluate(found).verdict, NoDebt)
+
+
+@pytest.mark.parametrize("name", ["proxies", "getCdpsAsc", "urns"])
+def test_vaults_that_could_not_be_listed_are_not_taken_for_none(name: str) -> None:
+    (found,), _ = holding({}, {PROXY: [(6, OLD, ILK)]}, **{name: Unread("out of gas")})
     assert isinstance(found, Unreadable)
-    assert f"{urn} (vault 7)" in found.reason
-    assert "vault 8" not in found.reason, "that one is of another ilk"
-    (torn,) = run(PROTOCOL.state(facts, [wallet], block), answers({}, Unread("out of gas")))
-    assert isinstance(torn, Unreadable)
-    (free,) = run(PROTOCOL.state(facts, [wallet], block), answers({}, Ok((ZERO,))))
-    assert isinstance(free, Position)
-    assert isinstance(PROTOCOL.evaluate(free).verdict, NoDebt)
+    assert "out of gas" in found.reason
 
 
 def test_a_wallet_is_not_called_free_of_debt_where_nobody_can_say_what_it_owns() -> None:

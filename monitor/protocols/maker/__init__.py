@@ -1,10 +1,10 @@
 """Sky, formerly Maker: vaults (urns) of one collateral type (ilk) each, debt in DAI or USDS, liquidation by `bark`.
 
-A market is the chainlog with an ilk's name as its id; an owner is an urn: of the CDP manager, of Lockstake, or anyone's
-own address. `bark` looks at the rate and the spot that are stored, and `liquidatable` says what it does now. But anyone
-may call jug.drip, osm.poke (once its hop is over) and spotter.poke in the same transaction: the verdict, and everything
-asked for a later time, is the worst that these can bring about. What this file must not know: nodes, clocks, other
-protocols.
+A market is the chainlog with an ilk's name as its id; an owner is an urn, of the CDP manager, of Lockstake or anyone's
+own address, or a wallet that holds one vault. `bark` looks at the rate and the spot that are stored, and `liquidatable`
+says what it does now. But anyone may call jug.drip, osm.poke (once its hop is over) and spotter.poke in the same
+transaction: the verdict, and everything asked for a later time, is the worst that these can bring about. What this file
+must not know: nodes, clocks, other protocols.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ from monitor.protocols.maker.reading import (
     position_of,
     read_addresses,
     read_ilk,
-    read_vaults,
     shared_calls,
 )
+from monitor.protocols.maker.urns import Urn, find_urns
 
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
 DAI = Unit("DAI", 18)
@@ -121,13 +121,9 @@ class Maker(Protocol[Facts, Context]):
 
     def state(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Position | Unreadable]]:
         shared = shared_calls(facts)
-        mine = [Call(facts.vat, "maker_vat.urns", (facts.ilk, owner), allow_revert=True) for owner in owners]
-        answers = yield (*shared, *mine)
-        urns = dict(zip(owners, answers[len(shared) :], strict=True))
-        read = read_ilk(facts, dict(zip(shared, answers, strict=False)))
-        empty = [owner for owner, urn in urns.items() if isinstance(urn, Ok) and not any(urn.values)]
-        elsewhere = yield from read_vaults(facts, empty)
-        return [position_of(facts, owner, block, read, urns[owner], elsewhere.get(owner, "")) for owner in owners]
+        answers, urns = yield from find_urns(facts, owners, shared)
+        read = read_ilk(facts, {call: answers[call] for call in shared})
+        return [position_of(facts, owner, block, read, urns[owner]) for owner in owners]
 
     def context(self, facts: Facts, block: BlockRef) -> ReadPlan[Context]:
         if not facts.is_osm:
@@ -176,20 +172,20 @@ class Maker(Protocol[Facts, Context]):
 
     def truth(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
         """Maker has no getter of health: a stranger's `bark` is called and not sent."""
+        _, urns = yield from find_urns(facts, owners)
+        told = {owner: urn for owner, urn in urns.items() if isinstance(urn, Urn)}
         answers = yield tuple(
-            call
-            for owner in owners
-            for call in (
-                Call(facts.vat, "maker_vat.urns", (facts.ilk, owner), allow_revert=True),
-                Call(facts.dog, "maker_dog.bark", (facts.ilk, owner, STRANGER), allow_revert=True, sender=STRANGER),
-            )
+            Call(facts.dog, "maker_dog.bark", (facts.ilk, urn.address, STRANGER), allow_revert=True, sender=STRANGER)
+            for urn in told.values()
         )
-        return [_truth(*row) for row in zip(owners, answers[::2], answers[1::2], strict=True)]
+        barked = dict(zip(told, answers, strict=True))
+        return [_truth(owner, urns[owner], barked.get(owner)) for owner in owners]
 
     def explain(self, position: Position, context: Context | None = None) -> list[Line]:
         state: State = position.state
         ilk, facts = state.ilk, state.facts
         lines = [
+            Line("urn", state.urn),
             Line("ink", f"{format_units(state.ink, 18)} {facts.symbol}", source="vat.urns(ilk, urn).ink"),
             Line("art", format_units(state.art, 18), source="vat.urns(ilk, urn).art"),
             Line("rate, stored", str(ilk.rate), source="vat.ilks(ilk).rate"),
@@ -243,13 +239,12 @@ class Maker(Protocol[Facts, Context]):
         return ilk.mat, ilk.par, ilk.duty, ilk.base, ilk.chop, ilk.dust, position.state.facts.pip
 
 
-def _truth(owner: Address, urn: Answer, barked: Answer) -> Truth:
-    if not isinstance(urn, Ok):
-        return Truth(owner, {}, urn.reason)
+def _truth(owner: Address, urn: Urn | str, barked: Answer | None) -> Truth:
+    if isinstance(urn, str):
+        return Truth(owner, {}, urn)
     if isinstance(barked, Unread):
         return Truth(owner, {}, barked.reason)
-    ink, art = urn.values
-    return Truth(owner, {"ink": ink, "art": art, "bark": int(isinstance(barked, Ok))})
+    return Truth(owner, {"ink": urn.ink, "art": urn.art, "bark": int(isinstance(barked, Ok))})
 
 
 def _barks(state: State, path: Path) -> bool:

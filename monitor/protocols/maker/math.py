@@ -89,6 +89,7 @@ class State:
 
     facts: Facts
     ilk: Ilk
+    urn: Address
     ink: int
     art: int
     price_errors: Mapping[str, str]

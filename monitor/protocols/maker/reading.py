@@ -6,7 +6,7 @@ missing price, because nobody can poke then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from monitor.core.errors import ProtocolError
 from monitor.core.types import (
@@ -24,11 +24,10 @@ from monitor.core.types import (
     Unreadable,
 )
 from monitor.protocols.maker.math import NEXT, SPOT, ZERO, Facts, Ilk, State
+from monitor.protocols.maker.urns import Urn
 
 KEYS = ("MCD_VAT", "MCD_JUG", "MCD_SPOT", "MCD_DOG", "MCD_DAI")
 OPTIONAL_KEYS = ("CDP_MANAGER", "GET_CDPS", "PROXY_REGISTRY")
-LOCKSTAKE = "LSE"
-"""How the ilks of Lockstake's engines begin; whose urns are whose is known to those engines only."""
 RULE = Rule("maker", "dss")
 
 
@@ -124,46 +123,13 @@ def read_ilk(facts: Facts, answers: Mapping[Call, Answer]) -> _Read | str:
     return ilk, prices, errors
 
 
-def read_vaults(facts: Facts, owners: Sequence[Address]) -> ReadPlan[dict[Address, str]]:
-    """For each address that owns vaults of the manager's, itself or through its proxy, where they are.
-
-    Such an address is not an urn: to call it free of debt would hide the vaults of whoever wrote the wallet down.
-    """
-    if facts.market.id and facts.market.id.startswith(LOCKSTAKE):
-        return dict.fromkeys(owners, "no urn with a vault: of Lockstake's vaults name the urn, not the wallet")
-    if not owners or ZERO in (facts.manager, facts.get_cdps, facts.proxies):
-        return {}
-    proxies = yield [Call(facts.proxies, "maker.proxies", (owner,), allow_revert=True) for owner in owners]
-    lists = [_vaults_of(facts, owner) for owner in owners]
-    lists += [_vaults_of(facts, proxy.values[0] if isinstance(proxy, Ok) else ZERO) for proxy in proxies]
-    answers = yield lists
-    found = {}
-    for number, owner in enumerate(owners):
-        mine = proxies[number], answers[number], answers[number + len(owners)]
-        failed = next((one.reason for one in mine if not isinstance(one, Ok)), "")
-        rows = [row for one in mine[1:] if isinstance(one, Ok) for row in zip(*one.values, strict=True)]
-        urns = dict.fromkeys(f"{urn} (vault {cdp})" for cdp, urn, ilk in rows if ilk == facts.ilk)
-        if failed:
-            found[owner] = f"whether this address owns vaults could not be read: {failed}"
-        elif urns:
-            found[owner] = f"this address is no vault but owns some: watch {', '.join(urns)}"
-    return found
-
-
-def _vaults_of(facts: Facts, guy: Address) -> Call:
-    return Call(facts.get_cdps, "maker.getCdpsAsc", (facts.manager, guy), allow_revert=True)
-
-
 def position_of(
-    facts: Facts, owner: Address, block: BlockRef, read: _Read | str, urn: Answer, vaults: str
+    facts: Facts, owner: Address, block: BlockRef, read: _Read | str, urn: Urn | str
 ) -> Position | Unreadable:
     name = facts.market.position_id(owner)
     if isinstance(read, str):
         return Unreadable(name, owner, block, read)
-    if not isinstance(urn, Ok):
-        return Unreadable(name, owner, block, f"vat.urns(): {urn.reason}")
-    if vaults:
-        return Unreadable(name, owner, block, vaults)
+    if isinstance(urn, str):
+        return Unreadable(name, owner, block, urn)
     ilk, prices, errors = read
-    ink, art = urn.values
-    return Position(name, owner, block, RULE, prices, State(facts, ilk, ink, art, errors))
+    return Position(name, owner, block, RULE, prices, State(facts, ilk, urn.address, urn.ink, urn.art, errors))
