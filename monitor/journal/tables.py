@@ -1,6 +1,7 @@
 """The journal's tables, in SQLAlchemy Core and in SQL that SQLite and PostgreSQL both speak.
 
-Integers of the EVM are decimal text, since no SQL integer holds 256 bits. The rules that must survive any bug above
+Integers of the EVM are decimal text, since no SQL integer holds 256 bits. Times, chain ids, blocks, nonces and gas are
+BIGINT: PostgreSQL's INTEGER ends in 2038, and SQLite does not care. The rules that must survive any bug above
 them are constraints here: one open action per position, one action per nonce, records that are only ever appended.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     DDL,
+    BigInteger,
     Column,
     ForeignKey,
     Index,
@@ -37,7 +39,7 @@ RECORDS = Table(
     "records",
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at_s", Integer, nullable=False),
+    Column("at_s", BigInteger, nullable=False),
     Column("kind", String, nullable=False),
     Column("subject", String, nullable=False),
     Column("cause_seq", Integer),
@@ -52,7 +54,7 @@ ACTIONS = Table(
     METADATA,
     Column("id", String, primary_key=True),
     Column("position_id", String, nullable=False),
-    Column("chain_id", Integer, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
     Column("signer", String, nullable=False),
     Column("state", String, nullable=False),
     Column("open", Integer, nullable=False),
@@ -61,13 +63,13 @@ ACTIONS = Table(
     Column("intent_hash", String, nullable=False),
     Column("draft", Text, nullable=False),
     Column("decision_seq", Integer, nullable=False),
-    Column("nonce", Integer),
+    Column("nonce", BigInteger),
     Column("mined_hash", String),
-    Column("mined_number", Integer),
+    Column("mined_number", BigInteger),
     Column("mined_block", String),
     Column("mined_ok", Integer),
-    Column("created_s", Integer, nullable=False),
-    Column("changed_s", Integer, nullable=False),
+    Column("created_s", BigInteger, nullable=False),
+    Column("changed_s", BigInteger, nullable=False),
     Column("retry_of", String),
     Column("note", Text, nullable=False),
 )
@@ -87,14 +89,14 @@ ATTEMPTS = Table(
     Column("action_id", String, ForeignKey("actions.id"), nullable=False, index=True),
     Column("kind", String, nullable=False),
     Column("stage", String, nullable=False),
-    Column("chain_id", Integer, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
     Column("signer", String, nullable=False),
-    Column("nonce", Integer, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
     Column("intent_hash", String),
-    Column("gas", Integer, nullable=False),
+    Column("gas", BigInteger, nullable=False),
     Column("max_fee_wei", Text, nullable=False),
     Column("tip_wei", Text, nullable=False),
-    Column("block_number", Integer, nullable=False),
+    Column("block_number", BigInteger, nullable=False),
     Column("raw", Text),
     Column("hash", String, unique=True),
     Column("said", String, nullable=False),
@@ -104,9 +106,9 @@ ATTEMPTS = Table(
 NONCES = Table(
     "nonces",
     METADATA,
-    Column("chain_id", Integer, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
     Column("signer", String, nullable=False),
-    Column("nonce", Integer, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
     Column("action_id", String, ForeignKey("actions.id"), nullable=False, unique=True),
     UniqueConstraint("chain_id", "signer", "nonce", name="one_action_per_nonce"),
 )
@@ -116,22 +118,22 @@ BUDGET = Table(
     METADATA,
     Column("action_id", String, ForeignKey("actions.id"), primary_key=True),
     Column("position_id", String, nullable=False),
-    Column("chain_id", Integer, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
     Column("signer", String, nullable=False),
     Column("asset", String, nullable=False),
     Column("amount", Text, nullable=False),
     Column("gas_wei", Text, nullable=False),
     Column("state", String, nullable=False),
-    Column("at_s", Integer, nullable=False),
+    Column("at_s", BigInteger, nullable=False),
 )
 """What an action may cost (`reserved`) or did cost (`settled`, `at_s` = when that became final)."""
 
 SIGNERS = Table(
     "signers",
     METADATA,
-    Column("chain_id", Integer, primary_key=True),
+    Column("chain_id", BigInteger, primary_key=True),
     Column("address", String, primary_key=True),
-    Column("next_nonce", Integer, nullable=False),
+    Column("next_nonce", BigInteger, nullable=False),
 )
 """Adopted keys: every nonce below `next_nonce` is accounted for, by an action here or by adoption."""
 
@@ -140,7 +142,7 @@ HOLDS = Table(
     METADATA,
     Column("scope", String, primary_key=True),
     Column("reason", Text, nullable=False),
-    Column("at_s", Integer, nullable=False),
+    Column("at_s", BigInteger, nullable=False),
 )
 """What may not be signed until a person says so: `chain:1`, `signer:1:0x..`, `position:eip155:1/...`."""
 
@@ -155,8 +157,8 @@ LEASES = Table(
 FINALITY = Table(
     "finality",
     METADATA,
-    Column("chain_id", Integer, primary_key=True),
-    Column("number", Integer, nullable=False),
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
     Column("hash", String, nullable=False),
 )
 """The highest block on which something was settled: it may never change again."""
@@ -170,16 +172,16 @@ OUTBOX = Table(
     Column("severity", String, nullable=False),
     Column("subject", String, nullable=False),
     Column("body", Text, nullable=False),
-    Column("at_s", Integer, nullable=False),
-    Column("delivered_s", Integer),
+    Column("at_s", BigInteger, nullable=False),
+    Column("delivered_s", BigInteger),
     Column("kind", String, nullable=False, server_default="action"),
     Column("detail", Text, nullable=False, server_default="{}"),
-    Column("chain_id", Integer),
-    Column("block_number", Integer),
+    Column("chain_id", BigInteger),
+    Column("block_number", BigInteger),
     Column("block_hash", String),
     Column("standing", String, nullable=False, server_default="final"),
     Column("corrects", Integer),
-    Column("seen_s", Integer),
+    Column("seen_s", BigInteger),
     Column("escalated", Integer, nullable=False, server_default="0"),
 )
 """What is to be told. `delivered_s`: since when nobody is left to tell. Where an alert rests on a block, `standing` is
@@ -206,11 +208,11 @@ CHANNELS = Table(
     Column("name", String, primary_key=True),
     Column("since_id", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
-    Column("failing_since_s", Integer),
-    Column("retry_s", Integer, nullable=False),
+    Column("failing_since_s", BigInteger),
+    Column("retry_s", BigInteger, nullable=False),
     Column("error", Text, nullable=False),
     Column("told", Integer, nullable=False),
-    Column("delivered_s", Integer),
+    Column("delivered_s", BigInteger),
 )
 """How each channel fares. It is told alerts above `since_id`; after failures not before `retry_s`. `told`: others know
 
@@ -222,8 +224,8 @@ MESSAGES = Table(
     METADATA,
     Column("key", String, primary_key=True),
     Column("channel", String, nullable=False),
-    Column("made_s", Integer, nullable=False),
-    Column("done_s", Integer),
+    Column("made_s", BigInteger, nullable=False),
+    Column("done_s", BigInteger),
 )
 """What is sent to a channel in one piece, written before its first try: whoever gets it twice sees the same key."""
 Index(
@@ -248,7 +250,7 @@ LEVELS = Table(
     Column("position_id", String, primary_key=True),
     Column("level", String, nullable=False),
     Column("health", String, nullable=False),
-    Column("since_s", Integer, nullable=False),
+    Column("since_s", BigInteger, nullable=False),
     Column("reminded", Integer, nullable=False),
 )
 """The level that was told last of each position; none is ok. `since_s` by the machine's clock."""

@@ -32,6 +32,11 @@ from monitor.policy.planner import Proposal, Terms, propose, propose_close
 from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
 
+LONGEST_S = 7 * 24 * 3600
+"""A plan pays interest until its end: of years it would be a multiple of the debt. Where the next block comes later than
+
+this, health may fall short by the interest of the rest, and the next decision raises it.
+"""
 NO_GUARDS: Mapping[MarketRef, GuardSetup] = {}
 
 
@@ -150,8 +155,11 @@ class Options:
 
 
 def window_s(block: BlockRef, deadline_s: int, clock: Clock = SYSTEM) -> int:
-    """For how many seconds after the block a plan is to hold: where blocks come on demand, the next may be far off."""
-    return max(int(clock.time()) - block.timestamp, 0) + deadline_s
+    """For how many seconds after the block a plan is to hold: where blocks come on demand, the next may be far off.
+
+    A chain that has stood still for longer than LONGEST_S is planned for as if for that long.
+    """
+    return min(max(int(clock.time()) - block.timestamp, 0), LONGEST_S) + deadline_s
 
 
 def options(seen: Outlook, report: Report, guardian: Guardian, margin_s: int) -> Options:
