@@ -135,10 +135,9 @@ async def decide(found: Prospect, plan: Plan) -> Draft:
 async def simulated(found: Prepared, draft: Draft) -> tuple[bool, str]:
     from monitor.cli.guarding import simulation_text
     from monitor.execution.simulate import simulate
-    from monitor.pipeline.acting import ExecutionView, builder
-    from monitor.signer.templates import builtin
+    from monitor.pipeline.acting import ExecutionView, own_calls
 
-    call = builder(builtin())(draft.intent)
+    call = own_calls()(draft.intent)
     view = ExecutionView(found.chain.chain)
     simulated = await simulate(view, draft.signer, call, draft.gas, draft.block)
     return simulation_text(simulated, draft.intent)

@@ -104,13 +104,12 @@ async def _approve(
 async def _after_zero(found: Prospect, intent: Intent) -> bool:
     """Whether the grant would succeed after one of zero: nothing is taken back that could not be granted again."""
     from monitor.execution.port import Passed
-    from monitor.pipeline.acting import APPROVE_GAS, ExecutionView, builder
-    from monitor.signer.templates import builtin
+    from monitor.pipeline.acting import APPROVE_GAS, ExecutionView, own_calls
 
     block = found.report.block
     if block is None or not intent.args["amount"]:
         return False
-    build = builder(builtin())
+    build = own_calls()
     calls = [build(replace(intent, args={**intent.args, "amount": 0})), build(intent)]
     view = ExecutionView(found.chain.chain)
     return isinstance(await view.simulate_in_order(found.guardian.address, calls, APPROVE_GAS, block), Passed)

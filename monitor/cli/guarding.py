@@ -281,7 +281,8 @@ def decoded(reason: str, intent: Intent) -> str:
     from monitor.chain import abi
     from monitor.core.registry import protocol as protocol_named
     from monitor.core.text import clean
-    from monitor.pipeline.acting import APPROVE, market_of
+    from monitor.pipeline.acting import APPROVE
+    from monitor.pipeline.positions import market_of
 
     if intent.kind == APPROVE:
         return clean(reason, 200)  # a token's own words: every token has others

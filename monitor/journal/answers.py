@@ -6,10 +6,10 @@ from sqlalchemy import Connection, func, select
 
 from monitor.core.actions import ActionState
 from monitor.core.types import Address
-from monitor.journal.budget import charge_of
+from monitor.journal.budget import charge_of, totals
 from monitor.journal.codec import action_from, actions_from, alert_from, attempt_from, record_from
 from monitor.journal.commits import Commits
-from monitor.journal.rows import Action, Alert, Charge, Hold, Record
+from monitor.journal.rows import Action, Alert, Charge, Hold, Record, Totals
 from monitor.journal.statements import (
     ACTION,
     ALL_HOLDS,
@@ -106,6 +106,11 @@ class Answers(Commits):
         with self._reading() as db:
             rows = db.execute(select(BUDGET)).mappings()
             return {row["action_id"]: (row["state"], charge_of(row)) for row in rows}
+
+    def totals(self, chain_id: int, signer: Address, asset: Address, position_id: str, at_s: int) -> Totals:
+        """What counts against the limits now: reserved, or spent in the 24 hours before `at_s` of chain time."""
+        with self._reading() as db:
+            return totals(db, chain_id, signer, asset, position_id, at_s)
 
     def pending_alerts(self, limit: int = 100) -> list[Alert]:
         """Undelivered, oldest first."""

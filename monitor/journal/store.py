@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from monitor.core.actions import ActionState
 from monitor.core.types import Address, BlockRef
 from monitor.journal.answers import Answers
-from monitor.journal.budget import Judge, refuse, totals
+from monitor.journal.budget import Judge, refuse, totals_beside
 from monitor.journal.codec import about, attempt_columns, canonical, draft_to_json, intent_to_json, resting
 from monitor.journal.rows import (
     OPEN_STATES,
@@ -118,7 +118,7 @@ class Journal(Answers):
             wanted = self._next_nonce(db, draft.intent.chain_id, draft.signer)
             if nonce != wanted:
                 raise Refused(f"the journal is at nonce {wanted}, the chain at {nonce}")
-            refuse(judge, totals(db, action, at_s))
+            refuse(judge, totals_beside(db, action, at_s))
             db.execute(ADD_NONCE, {**key, "nonce": nonce, "action_id": action.id})
             self._advance(db, draft.intent.chain_id, draft.signer, nonce + 1)
             db.execute(DROP_CHARGE, {"the_action": action.id})
@@ -142,7 +142,7 @@ class Journal(Answers):
             self._expect(db, action.id, action.version)
             if hold := self._held(db, action):
                 raise Refused(f"{hold.scope} is on hold: {hold.reason}", hint="levmon resume, once it is understood")
-            refuse(judge, totals(db, action, at_s))
+            refuse(judge, totals_beside(db, action, at_s))
             db.execute(ABANDON, {"the_action": action.id})
             row = {**attempt_columns(action, attempt), "kind": attempt.kind, "stage": Stage.RESERVED, "said": ""}
             made = db.execute(ADD_ATTEMPT, row).inserted_primary_key

@@ -15,11 +15,11 @@ from sqlalchemy.pool import NullPool
 
 from monitor.core.types import Address
 from monitor.journal import engine as opening
-from monitor.journal.budget import WINDOW_S
+from monitor.journal.budget import totals
 from monitor.journal.codec import action_from, alert_from, record_from
 from monitor.journal.outbox import ChannelState, Wants, channel_from, unmarked
 from monitor.journal.rows import Action, Alert, Hold, JournalUnfit, Record, Totals
-from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
+from monitor.journal.tables import ACTIONS, ATTEMPTS, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +123,5 @@ class JournalView:
 
     def totals(self, chain_id: int, signer: Address, asset: Address, position_id: str, at_s: int) -> Totals:
         """What counts against the limits now: reserved, or spent in the 24 hours before `at_s` of chain time."""
-        where = (
-            (BUDGET.c.signer == signer)
-            & (BUDGET.c.chain_id == chain_id)
-            & ((BUDGET.c.state == "reserved") | (BUDGET.c.at_s > at_s - WINDOW_S))
-        )
         with self._look() as db:
-            rows = [] if db is None else db.execute(select(BUDGET).where(where)).mappings().all()
-        moved = [row for row in rows if row["asset"] == asset]
-        return Totals(
-            sum(int(row["amount"]) for row in moved if row["position_id"] == position_id),
-            sum(int(row["amount"]) for row in moved),
-            sum(int(row["gas_wei"]) for row in rows),
-        )
+            return Totals() if db is None else totals(db, chain_id, signer, asset, position_id, at_s)

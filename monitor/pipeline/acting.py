@@ -6,11 +6,11 @@ of what happens to an action is the executor's; when to act is somebody else's d
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any, Self
 
 from monitor.chain.chains import chain_info
@@ -30,6 +30,7 @@ from monitor.execution.port import Signer, TxCall
 from monitor.execution.rpc_chain import RpcExecutionChain, never_lower
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
+from monitor.journal.view import JournalView
 from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
 from monitor.pipeline.basis import Basis, fetch_basis
 from monitor.pipeline.beside import Sources, doubts
@@ -37,7 +38,7 @@ from monitor.pipeline.guardians import Guardian, line_prices
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
 from monitor.pipeline.measure import fetch_moved, odd_transfer
 from monitor.pipeline.memory import Memory
-from monitor.pipeline.positions import market_of as market_of  # noqa: PLC0414  # as before
+from monitor.pipeline.positions import draft_id, market_of
 from monitor.pipeline.snapshot import read_markets
 from monitor.policy.levels import below
 from monitor.policy.planner import shown, untrusted
@@ -118,13 +119,19 @@ def builder(templates: Templates) -> Callable[[Intent], TxCall]:
     return build
 
 
+@cache
+def own_calls() -> Callable[[Intent], TxCall]:
+    """By levmon's own templates, which are collected once."""
+    return builder(builtin())
+
+
 @dataclass(frozen=True, slots=True)
 class Recheck:
     """The position once more at the newest block: is the rescue still needed, and does it still help?"""
 
     chain: RpcChain
     memory: Memory
-    build: Callable[[Intent], TxCall] = field(default_factory=lambda: builder(builtin()))
+    build: Callable[[Intent], TxCall] = field(default_factory=own_calls)
     odd_tokens: frozenset[str] = frozenset()
     """symbols and addresses, in lower case, of tokens that may move otherwise than asked"""
     beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
@@ -285,9 +292,7 @@ class Acting:
 
     def left(self, position_id: str, assets: Mapping[Address, AssetLimits], at_s: int) -> dict[Address, int]:
         """How much of each asset the last 24 hours leave for this position."""
-        from monitor.journal.view import JournalView
-
-        return left(JournalView(self.guardian.journal_url), self.guardian.address, position_id, assets, at_s)
+        return left(self.journal, self.guardian.address, position_id, assets, at_s)
 
     def plan(self, draft: Draft) -> Action | None:
         """Record the decision and open its action; None while the position has one. May raise: JournalError."""
@@ -299,13 +304,13 @@ class Acting:
 
 
 def left(
-    view: Any, signer: Address, position_id: str, assets: Mapping[Address, AssetLimits], at_s: int
+    journal: Journal | JournalView, signer: Address, position_id: str, assets: Mapping[Address, AssetLimits], at_s: int
 ) -> dict[Address, int]:
     """How much of each asset the last 24 hours of the journal leave for this position."""
     chain_id = market_of(position_id)[0].chain_id
     found = {}
     for asset, limits in assets.items():
-        used = view.totals(chain_id, signer, asset, position_id, at_s)
+        used = journal.totals(chain_id, signer, asset, position_id, at_s)
         rest = min(limits.per_position_day - used.position_amount, limits.per_key_day - used.key_amount)
         found[asset] = max(rest, 0)
     return found
@@ -338,8 +343,6 @@ def draft_of(
 ) -> Draft:
     """The decision to do this plan, with all that it rests on. Without a target it closes; see Ending."""
     block = plan.block
-    name = hashlib.sha256(f"{plan.position_id} {block.hash} {plan.intent.hash}".encode()).hexdigest()[:12]
-    position = plan.before
     decision = {
         "target": None if target is None else str(target),
         **(ending.to_dict() if ending else {}),
@@ -352,12 +355,12 @@ def draft_of(
         "symbol": plan.symbol,
         "decimals": plan.decimals,
         "block": {"number": block.number, "hash": block.hash, "timestamp": block.timestamp},
-        "prices": {leg.asset: str(leg.price) for leg in position.legs},
+        "prices": {leg.asset: str(leg.price) for leg in plan.before.legs},
         "refused": list(plan.refused),
         **({"basis": basis.to_dict()} if basis is not None else {}),
     }
     return Draft(
-        id=f"{name}-{block.number}",
+        id=draft_id(plan.intent, block),
         intent=plan.intent,
         signer=guardian.address,
         block=block,
@@ -378,10 +381,9 @@ def approval_of(
     intent: Intent, guardian: Guardian, block: BlockRef, asset: Mapping[str, Any], valid_until_s: int
 ) -> Draft:
     """The decision to grant an allowance. Nothing moves, so nothing counts against the limits but gas."""
-    name = hashlib.sha256(f"{intent.hash} {block.hash}".encode()).hexdigest()[:12]
     decision = {"cause": "asked for by hand", "why": f"{intent.kind} {asset['symbol']}", **asset}
     return Draft(
-        id=f"{name}-{block.number}",
+        id=draft_id(intent, block),
         intent=intent,
         signer=guardian.address,
         block=block,

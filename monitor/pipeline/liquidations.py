@@ -6,7 +6,6 @@ health decides, limits of its own count, and the record tells afterwards what th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from monitor.pipeline import plans
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.plans import Outlook
+from monitor.pipeline.positions import draft_id
 from monitor.pipeline.snapshot import Depth
 from monitor.policy.liquidator import Bid, Bids, KeeperTerms, bids, still_worth
 from monitor.protocols.base import Protocol
@@ -156,7 +156,6 @@ def liquidation_draft(bid: Bid, terms: KeeperTerms, guardian: Guardian, health_w
     """The decision to make this bid, with all that it rests on."""
     pair = bid.last
     block = pair.position.block
-    name = hashlib.sha256(f"{bid.position_id} {block.hash} {bid.intent.hash}".encode()).hexdigest()[:12]
     decision = {
         "cause": "asked for by hand",
         "why": bid.why,
@@ -176,7 +175,7 @@ def liquidation_draft(bid: Bid, terms: KeeperTerms, guardian: Guardian, health_w
         },
     }
     return Draft(
-        id=f"{name}-{block.number}",
+        id=draft_id(bid.intent, block),
         intent=bid.intent,
         signer=guardian.address,
         block=block,

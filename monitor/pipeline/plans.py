@@ -33,9 +33,9 @@ from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
 
 LONGEST_S = 7 * 24 * 3600
-"""A plan pays interest until its end: of years it would be a multiple of the debt. Where the next block comes later than
+"""A plan pays interest until its end: of years it would be a multiple of the debt. Where the next block comes later,
 
-this, health may fall short by the interest of the rest, and the next decision raises it.
+health may fall short by the interest of the rest, and the next decision raises it.
 """
 NO_GUARDS: Mapping[MarketRef, GuardSetup] = {}
 

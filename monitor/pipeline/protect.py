@@ -24,14 +24,13 @@ from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed, Simulated
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
-from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, builder, draft_of, health_wad, is_rescue
+from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
 from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report, Subject
-from monitor.signer.templates import builtin
 
 ROLLUP_BUFFER = Fraction(1, 20)
 """By how much sooner levmon acts on a rollup whose market has no grace period after an outage."""
@@ -200,7 +199,7 @@ class Guard:
                 self.acting.allow(choice.limits)  # also for what an earlier run has left open
             events += self._check_allowances(choice, report)
             if decision is not None:
-                decided = await self._decide(seen, report, decision)
+                decided = await self._decide(seen, report, decision, choice)
                 if decided.action is None:
                     self.watches[report.id] = self._undone(before, watch, decided, report.block)
                 events.append(decided)
@@ -297,7 +296,7 @@ class Guard:
             events.append(Forbidden(report.subject, reasons))
         return events
 
-    async def _decide(self, seen: Outlook, report: Report, decision: Decision) -> Decided:
+    async def _decide(self, seen: Outlook, report: Report, decision: Decision, choice: Options) -> Decided:
         protection = self.protections[report.id]
         if self.watches[report.id].doubted:
             # supplying or selling would be reckoned at a price that is in doubt; repaying is right at any
@@ -307,7 +306,6 @@ class Guard:
             protection = replace(protection, actions=("repay",))
         if self.draining:
             return Decided(report.subject, decision, Proposal(), None, said="levmon is shutting down")
-        choice = options(seen, report, self.guardian, 1)
         rest: dict[str, int] = {}
         try:
             if self.acting is not None:
@@ -321,7 +319,7 @@ class Guard:
             if plan is None and without:
                 # nothing else is left: what was rejected is tried once more, and may have mended
                 self._rejected.pop(report.id)
-                return await self._decide(seen, report, decision)
+                return await self._decide(seen, report, decision, choice)
             if plan is None:
                 return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
             basis = None if self.acting is None else await self._basis(self.acting, seen, report, plan)
@@ -352,7 +350,7 @@ class Guard:
             ending=ending,
         )
         if self.acting is None:
-            call = builder(builtin())(plan.intent)
+            call = own_calls()(plan.intent)
             view = ExecutionView(self.chain)
             simulated = await simulate(view, self.guardian.address, call, plan.limits.gas, plan.block)
             said = "dry" if isinstance(simulated, Passed) else "dry, and it would not succeed"

@@ -23,17 +23,17 @@ from monitor.execution.simulate import simulate
 from monitor.health.whatif import shock
 from monitor.journal.rows import Charge, Totals
 from monitor.journal.view import JournalView
-from monitor.pipeline.acting import ExecutionView, builder, draft_of, left, market_of
+from monitor.pipeline.acting import ExecutionView, draft_of, left, own_calls
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.plans import Outlook, best, options, outlook, plan_for
+from monitor.pipeline.positions import market_of
 from monitor.pipeline.stage import Stage
 from monitor.policy.levels import below, decimal
 from monitor.policy.planner import Proposal, shown
 from monitor.policy.rules import Decision, Observation, Watch, observe
 from monitor.protocols.base import Protocol, reaches
 from monitor.report import Report, Subject
-from monitor.signer.templates import builtin
 
 PARTS = 10**6
 """Prices fall to so many parts of a million, the most that lets the rule act."""
@@ -202,7 +202,7 @@ class Rehearsing:
     async def _include(self, seen: Outlook, plan: Plan, target: Fraction, cause: str) -> Rung:
         """Limits, purse and simulation as before a real signature; then the block."""
         report = _known(seen)
-        view, call = ExecutionView(self.stage.chain), builder(builtin())(plan.intent)
+        view, call = ExecutionView(self.stage.chain), own_calls()(plan.intent)
         simulated = await simulate(view, self.guardian.address, call, plan.limits.gas, plan.block)
         if not isinstance(simulated, Passed):
             verb = "would revert" if isinstance(simulated, WouldRevert) else "could not be simulated"
