@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.act_command import broadcast_options
 from monitor.cli.options import Threshold, json_option, source_options
+from monitor.cli.sending import Wish, broadcast_options, go_on, simulated
 from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,14 +51,11 @@ def command(
     from monitor.cli.guarding import with_position
 
     wanted = with_position(position, source)
-    return asyncio.run(_approve(wanted, asset, amount, broadcast, until, within, as_json))
+    return asyncio.run(_approve(wanted, asset, amount, Wish(broadcast, until, within, as_json)))
 
 
-async def _approve(
-    wanted: Any, asset: str, amount: Fraction | None, broadcast: bool, until: str, within_s: float, as_json: bool
-) -> int:
-    from monitor.cli.act_command import send, simulated
-    from monitor.cli.guarding import REFUSED, guardian_for, look
+async def _approve(wanted: Any, asset: str, amount: Fraction | None, how: Wish) -> int:
+    from monitor.cli.guarding import guardian_for, look
     from monitor.cli.session import opened
     from monitor.core.units import format_units
     from monitor.pipeline import plans
@@ -71,7 +68,7 @@ async def _approve(
         block = found.report.block
         if intent is None or block is None:
             click.echo(
-                _told(as_json, found, step, None, "nothing to approve: it may take all that can be used already")
+                _told(how.as_json, found, step, None, "nothing to approve: it may take all that can be used already")
             )
             return 0
         raw = int(intent.args["amount"])
@@ -85,20 +82,8 @@ async def _approve(
             zero = replace(intent, position_id=_place(step, "zero"), args={**intent.args, "amount": 0})
             drafts.insert(0, approval_of(zero, guardian, block, {**about, "allowance": "0"}, valid_until_s))
             passes, simulation = True, "it would succeed after an approval of 0, which this token demands first"
-        click.echo(_told(as_json, found, step, intent, f"{text}\nsimulated at block {block.number}: {simulation}"))
-        if not passes:
-            return REFUSED
-        if not broadcast:
-            if not as_json:
-                click.echo("nothing was signed: --broadcast does it")
-            return 0
-        code = 0
-        for draft in drafts:
-            last = draft is drafts[-1]
-            code = await send(session, found, draft, until if last else "mined", within_s, as_json)
-            if code:
-                return code
-        return code
+        click.echo(_told(how.as_json, found, step, intent, f"{text}\nsimulated at block {block.number}: {simulation}"))
+        return await go_on(session, found, drafts, how, passes=passes)
 
 
 async def _after_zero(found: Prospect, intent: Intent) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.act_command import broadcast_options
 from monitor.cli.options import Threshold, json_option, source_options
+from monitor.cli.sending import Wish, broadcast_options, simulate_and_send
 from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,13 +96,10 @@ def command(
     least = None if min_profit is None else -(-min_profit.numerator * 10**18 // min_profit.denominator)
     wishes = Wishes(debts, collaterals, least, flash)
     wanted = with_position(position, source)
-    return asyncio.run(_liquidate(wanted, wishes, guardian, broadcast, until, within, as_json))
+    return asyncio.run(_liquidate(wanted, wishes, guardian, Wish(broadcast, until, within, as_json)))
 
 
-async def _liquidate(
-    wanted: Any, wishes: Wishes, address: str | None, broadcast: bool, until: str, within_s: float, as_json: bool
-) -> int:
-    from monitor.cli.act_command import send, simulated
+async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish) -> int:
     from monitor.cli.guarding import REFUSED
     from monitor.cli.screen import echo, width
     from monitor.cli.session import opened
@@ -112,7 +109,7 @@ async def _liquidate(
 
     async with opened(wanted) as session:
         found = await look(session, _guardian(session, address), wishes)
-        if as_json:
+        if how.as_json:
             click.echo(json.dumps(prey_dict(found), separators=(",", ":")))
         else:
             echo(prey_lines(found, width()))
@@ -120,19 +117,7 @@ async def _liquidate(
         if best is None or terms is None:
             return 3 if found.report.level is Level.UNKNOWN else REFUSED
         draft = liquidation_draft(best, terms, found.guardian, health_wad(found.report.health))
-        passes, said = await simulated(found, draft)
-        if as_json:
-            told = {"schema": "levmon.simulation/1", "passes": passes, "said": said, "plan": best.key}
-            click.echo(json.dumps(told, separators=(",", ":")))
-        else:
-            click.echo(f"\nsimulated at block {draft.block.number}: {said}")
-        if not passes:
-            return REFUSED
-        if not broadcast:
-            if not as_json:
-                click.echo("nothing was signed: --broadcast does it")
-            return 0
-        return await send(session, found, draft, until, within_s, as_json)
+        return await simulate_and_send(session, found, draft, best.key, how)
 
 
 def _guardian(session: Session, address: str | None) -> Guardian:

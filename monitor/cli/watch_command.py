@@ -6,10 +6,9 @@ One task per chain feeds a short queue, so a slow reader makes blocks be skipped
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.cli.options import json_option, level_options, source_options
+from monitor.cli.signals import until_sigterm
 
 if TYPE_CHECKING:
     from monitor.cli.session import Open, Session
@@ -83,7 +83,7 @@ async def _watch(wanted: Wanted, shown: Shown) -> int:
     from monitor.pipeline.watchdog import Watchdog
     from monitor.policy.levels import exit_code
 
-    async with opened(wanted) as session, _until_sigterm() as stop, Watchdog():
+    async with opened(wanted) as session, until_sigterm() as stop, Watchdog():
         require_files(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         sink = JsonLines() if shown.as_json else LiveTable() if live() else Lines(shown.heartbeat_s)
         queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
@@ -169,16 +169,3 @@ async def _show(
             seen += tick.trouble is None
     finally:
         got.cancel()
-
-
-@asynccontextmanager
-async def _until_sigterm() -> AsyncIterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread: then only Ctrl-C ends it
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-    try:
-        yield stop
-    finally:
-        with suppress(NotImplementedError, RuntimeError):
-            loop.remove_signal_handler(signal.SIGTERM)

@@ -21,92 +21,23 @@ from monitor.core.errors import ChainError, LevmonError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.execution.executor import StepReport
-from monitor.execution.port import Passed, Simulated
+from monitor.execution.port import Passed
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
-from monitor.pipeline.acting import ANEW, Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
+from monitor.pipeline.acting import Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
 from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
+from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Moved, Suspect
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
+from monitor.pipeline.settling import rested, settled
 from monitor.policy.planner import Proposal
-from monitor.policy.rules import Aim, Decision, LevelChange, Observation, Outcome, Rule, Watch, adopt, observe, settle
-from monitor.report import Report, Subject
+from monitor.policy.rules import Aim, Decision, Observation, Outcome, Rule, Watch, adopt, observe, settle
+from monitor.report import Report
 
 ROLLUP_BUFFER = Fraction(1, 20)
 """By how much sooner levmon acts on a rollup whose market has no grace period after an outage."""
 SUSPECT = "a price jumped beyond belief between two blocks"
 """How the reason of a hold begins that ends when the price comes back."""
-
-OUTCOMES = {
-    ActionState.FINAL_OK: Outcome.DONE,
-    ActionState.CLOSED_NOOP: Outcome.DECLINED,
-    ActionState.FINAL_CANCELLED: Outcome.FAILED,
-    ActionState.FINAL_REVERTED: Outcome.FAILED,
-    ActionState.FOREIGN_NONCE: Outcome.FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A rule wants an action: what came of it. `plan` None: nothing is possible, `proposal` says why."""
-
-    subject: Subject
-    decision: Decision
-    proposal: Proposal
-    plan: Plan | None
-    simulated: Simulated | None = None
-    action: Action | None = None
-    said: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """An action is not where it was, or something else is said of it."""
-
-    action: Action
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Why nothing is signed, or "" once that is over."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The purse may not be used for something: an allowance is missing, told before it is needed."""
-
-    subject: Subject
-    symbols: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A price jumped beyond belief, or ("" ) none is in doubt any more."""
-
-    subject: Subject
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Disputed:
-    """A second source does not confirm a price: nothing is sold at it. "": every price is confirmed again."""
-
-    subject: Subject
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forbidden:
-    """All that a rule could do by the guard waits for the owner, who alone can allow it, or ((): no longer)."""
-
-    subject: Subject
-    reasons: tuple[str, ...]
-
-
-Event = LevelChange | Decided | Moved | Held | Missing | Forbidden | Suspect | Disputed
 
 
 @dataclass(slots=True)
@@ -421,30 +352,3 @@ class Guard:
             action.state in IN_FLIGHT and action.state is not ActionState.BROADCAST and action.attempts
             for action in self.acting.journal.actions(only_open=True)
         )
-
-
-def settled(watch: Watch, action: Action, *, needless: bool = False) -> Watch:
-    """The watch after its action, if that has ended. One for which nothing was ever signed is no failure of the plan:
-
-    a kill switch, a silent signer or a limit stood in its way, and may not tomorrow. An outdated one is made anew at
-    once; one that others made `needless` waits until it is needed again.
-    """
-    if action.open:
-        return watch
-    unsent = {ActionState.CLOSED_EXPIRED, ActionState.CLOSED_REJECTED}
-    if action.state in unsent and not action.attempts:
-        if action.note.endswith(ANEW):
-            return replace(watch, running=None, running_aim=None)
-        return rested(replace(watch, running=None, running_aim=None), action.changed_s)
-    outcome = Outcome.DECLINED if needless else OUTCOMES.get(action.state, Outcome.FAILED)
-    after = settle(watch, outcome, action.changed_s)
-    if action.state is ActionState.FINAL_OK and json.loads(action.draft.decision).get("more"):
-        # it was one of several that belong together: the next is to follow at once
-        fired = tuple(aim for aim in after.fired if aim is not watch.running_aim)
-        return replace(after, fired=fired, ready_at_s=min(after.ready_at_s, action.changed_s))
-    return after
-
-
-def rested(watch: Watch, at_s: int) -> Watch:
-    """Tried again after the rule's rest, which nothing cuts short."""
-    return replace(watch, ready_at_s=max(watch.ready_at_s, at_s + watch.rule.retry_s), patient=True)

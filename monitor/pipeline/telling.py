@@ -22,10 +22,10 @@ from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
 from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.beside import Outage
-from monitor.pipeline.protect import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect
+from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
-from monitor.report import Report, change_pct, nearest
+from monitor.report import Report, Subject, change_pct, nearest
 
 BAND = Fraction(1, 100)
 SEVERITY = {
@@ -133,9 +133,7 @@ class Teller:
             severity = Severity.CRITICAL
         health = _health(report)
         detail = {
-            "position": report.id,
-            "market": clean(report.subject.market, 60),
-            "name": clean(report.subject.name, 60),
+            **_about(report.subject),
             "was": told.level.value,
             "level": level.value,
             "cause": cause,
@@ -170,9 +168,7 @@ class Teller:
             report = self._seen[told.position_id]
             minutes = (self._now_s - told.since_s) // 60
             detail = {
-                "position": told.position_id,
-                "market": clean(report.subject.market, 60),
-                "name": clean(report.subject.name, 60),
+                **_about(report.subject),
                 "level": told.level.value,
                 "health": _health(report),
                 "does": self._does(told.position_id),
@@ -242,24 +238,28 @@ def _note(event: Event) -> Note | None:
             return Note("hold", "acting", Severity.CRITICAL, f"acting is held: {clean(why, 400)}")
         case Missing(subject, symbols):
             names = ", ".join(clean(symbol, 20) for symbol in symbols)
-            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             words = f"no allowance for {names}: a rescue would be refused; see levmon approve"
-            return Note("allowance", subject.id, Severity.CRITICAL, words, "", detail)
+            return Note("allowance", subject.id, Severity.CRITICAL, words, "", _about(subject))
         case Forbidden(subject, reasons):
-            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             told = clean("; ".join(reasons), 400)
             words = f"its owner must act: {told}; see levmon guard" if told else "its owner lets the guard act"
-            return Note("allowance", subject.id, Severity.CRITICAL if told else Severity.INFO, words, "", detail)
+            return Note(
+                "allowance", subject.id, Severity.CRITICAL if told else Severity.INFO, words, "", _about(subject)
+            )
         case Suspect(subject, why):
-            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             severity = Severity.CRITICAL if why else Severity.WARN
-            return Note("hold", subject.id, severity, clean(why, 400) or "its prices are believed again", "", detail)
+            words = clean(why, 400) or "its prices are believed again"
+            return Note("hold", subject.id, severity, words, "", _about(subject))
         case Disputed(subject, why):
-            detail = {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
             words = f"nothing is sold for now: {clean(why, 400)}" if why else "its prices are confirmed again"
-            return Note("hold", subject.id, Severity.WARN, words, "", detail)
+            return Note("hold", subject.id, Severity.WARN, words, "", _about(subject))
         case _:
             return None
+
+
+def _about(subject: Subject) -> dict[str, str]:
+    """Which position, as the detail of a note has it."""
+    return {"position": subject.id, "market": clean(subject.market, 60), "name": clean(subject.name, 60)}
 
 
 def _health(report: Report) -> str:

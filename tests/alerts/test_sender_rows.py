@@ -357,7 +357,7 @@ async def test_a_reorganisation_while_levmon_was_down_is_noticed(tmp_path: Path)
 
 @pytest.mark.parametrize("off", [None, "no_journal"])
 async def test_a_full_disk_does_not_keep_alerts_back(tmp_path: Path, off: str | None) -> None:
-    from monitor.pipeline.protect import Held
+    from monitor.pipeline.events import Held
     from monitor.pipeline.telling import Teller
 
     async with sink() as to:

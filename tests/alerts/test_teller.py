@@ -12,7 +12,7 @@ from monitor.journal.outbox import Outbox
 from monitor.journal.rows import Alert, Severity
 from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.beside import Outage
-from monitor.pipeline.protect import Decided, Event, Held, Missing
+from monitor.pipeline.events import Decided, Event, Held, Missing
 from monitor.pipeline.telling import Teller
 from monitor.policy.planner import Proposal
 from monitor.policy.rules import Aim, Decision

@@ -22,10 +22,11 @@ from monitor.core.units import WAD
 from monitor.execution.port import Passed
 from monitor.pipeline.acting import Acting, builder
 from monitor.pipeline.beside import Sources
+from monitor.pipeline.events import Decided, Event, Moved
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.memory import ShortMemory
 from monitor.pipeline.plans import Outlook, options, outlook
-from monitor.pipeline.protect import Decided, Event, Guard, Moved
+from monitor.pipeline.protect import Guard
 from monitor.pipeline.snapshot import Depth, snapshot
 from monitor.policy.rules import Rule
 from monitor.report import Report, Subject

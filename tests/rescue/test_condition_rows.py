@@ -12,8 +12,8 @@ from monitor.core.actions import ActionState
 from monitor.health.amounts import Found, worst_after
 from monitor.health.solve import seconds_to_liquidation
 from monitor.pipeline.acting import builder
+from monitor.pipeline.events import Missing
 from monitor.pipeline.plans import options
-from monitor.pipeline.protect import Missing
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.signer.templates import builtin
 from monitor.testing.aave_v3 import account_data, set_frozen, set_paused

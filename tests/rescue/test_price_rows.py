@@ -10,7 +10,7 @@ import pytest
 
 from monitor.core.actions import ActionState
 from monitor.journal.rows import Severity
-from monitor.pipeline.protect import Suspect
+from monitor.pipeline.events import Suspect
 from tests.faults.rows import row
 from tests.rescue.lab import RULE, RescueLab
 

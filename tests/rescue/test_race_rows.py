@@ -14,9 +14,9 @@ from monitor.cli.targets import ChainTarget
 from monitor.core.actions import ActionState
 from monitor.journal.rows import Severity
 from monitor.pipeline.carry import Until, carry
+from monitor.pipeline.events import Moved
 from monitor.pipeline.guardians import ANY
 from monitor.pipeline.plans import plan_for
-from monitor.pipeline.protect import Moved
 from monitor.testing.aave_v3 import LIQUIDATION_CALL
 from monitor.testing.devchain import MAX_UINT256
 from tests.faults.rows import row

@@ -14,7 +14,7 @@ from monitor.core.actions import ActionState
 from monitor.core.guarding import GuardSetup
 from monitor.oracles.second import SecondSource
 from monitor.pipeline.beside import Sources
-from monitor.pipeline.protect import Disputed
+from monitor.pipeline.events import Disputed
 from monitor.testing import aave_v3, guard, uniswap
 from tests.faults.rows import row
 from tests.rescue.lab import KEY, RescueLab
