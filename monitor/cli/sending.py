@@ -82,6 +82,7 @@ def _json(schema: str, **fields: Any) -> str:
 
 
 async def simulated(found: Prepared, draft: Draft) -> tuple[bool, str]:
+    """Whether it would succeed at the block that it was decided at, and what the node says."""
     from monitor.cli.guarding import simulation_text
     from monitor.execution.simulate import simulate
     from monitor.pipeline.acting import ExecutionView, own_calls

@@ -12,7 +12,7 @@ from monitor.core.errors import ProtocolError
 from monitor.core.types import Call, ReadPlan
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.account import in_category
-from monitor.protocols.aave_v3.reading import Book, category_calls, category_of, pool_call, price_call
+from monitor.protocols.aave_v3.reading import Book, category_calls, category_of, pool_call, price_call, reserve_state
 from monitor.protocols.aave_v3.records import ZERO, Category, Facts, ReserveFacts, ReserveState
 from monitor.protocols.aave_v3.versions import TABLE, Rules
 
@@ -94,16 +94,4 @@ def _reserve(book: Book, reserve: ReserveFacts, call: Call) -> ReserveState | st
         return f"{reserve.symbol}: {reserve.refused or 'its reserve data could not be read'}"
     if data[7] != reserve.id or words.decimals(data[0][0]) != reserve.decimals:
         return f"{reserve.symbol}: its id or decimals changed since the market's facts were read"
-    return ReserveState(
-        asset=reserve.asset,
-        symbol=reserve.symbol,
-        id=reserve.id,
-        configuration=data[0][0],
-        liquidity_index=data[1],
-        liquidity_rate=data[2],
-        variable_borrow_index=data[3],
-        variable_borrow_rate=data[4],
-        last_update_s=data[6],
-        scaled_a_token=0,
-        scaled_variable_debt=0,
-    )
+    return reserve_state(reserve, data)

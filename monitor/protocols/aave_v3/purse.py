@@ -29,6 +29,7 @@ from monitor.protocols.aave_v3.reading import (
     Book,
     pool_call,
     price_call,
+    reserve_state,
     token_call,
 )
 from monitor.protocols.aave_v3.records import Facts, ReserveFacts, ReserveState, Supply
@@ -132,19 +133,7 @@ def _reserve(
     changed = data is not None and (data[7], words.decimals(data[0][0])) != (reserve.id, reserve.decimals)
     if data is None or changed:
         return PurseReserve(reserve.asset, reserve.symbol, None, price, None, balance, allowance)
-    empty = ReserveState(
-        asset=reserve.asset,
-        symbol=reserve.symbol,
-        id=reserve.id,
-        configuration=data[0][0],
-        liquidity_index=data[1],
-        liquidity_rate=data[2],
-        variable_borrow_index=data[3],
-        variable_borrow_rate=data[4],
-        last_update_s=data[6],
-        scaled_a_token=0,
-        scaled_variable_debt=0,
-    )
+    empty = reserve_state(reserve, data)
     supply = supply_of(rules, book, data) if _capped(data) else None
     return PurseReserve(reserve.asset, reserve.symbol, empty, price, supply, balance, allowance)
 

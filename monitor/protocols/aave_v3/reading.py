@@ -236,21 +236,16 @@ def _reserve(
         raise Missing(f"{reserve.symbol}: its id or decimals changed since the market's facts were read")
     borrowing = words.is_borrowing(configuration, reserve.id)
     supplied, *owed = [book.values(c)[0] for c in _balance_calls(rules, data, owner, borrowing=borrowing)]
+    return reserve_state(reserve, data, supplied, *owed)
+
+
+def reserve_state(reserve: ReserveFacts, data: Any, supplied: int = 0, debt: int = 0, *stable: int) -> ReserveState:
+    """A reserve as `getReserveData` tells it, with balances beside it in the order of ReserveState's."""
+    indexes_and_rates = data[1:5]
     return ReserveState(
-        asset=reserve.asset,
-        symbol=reserve.symbol,
-        id=reserve.id,
-        configuration=data[0][0],
-        liquidity_index=data[1],
-        liquidity_rate=data[2],
-        variable_borrow_index=data[3],
-        variable_borrow_rate=data[4],
-        last_update_s=data[6],
-        scaled_a_token=supplied,
-        scaled_variable_debt=owed[0] if owed else 0,
-        stable_principal=owed[1] if owed[1:] else 0,
-        stable_rate=owed[2] if owed[1:] else 0,
-        stable_update_s=owed[3] if owed[1:] else 0,
+        *(reserve.asset, reserve.symbol, reserve.id, data[0][0]),
+        *indexes_and_rates,
+        *(data[6], supplied, debt, *stable),
     )
 
 
