@@ -12,12 +12,14 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from monitor.chain import abi
 from monitor.chain.port import Chain, run
 from monitor.core.liquidations import Liquidation
-from monitor.core.types import Address, Known, Log, LogQuery, MarketRef, Ok, Position, ReadPlan, Unreadable
+from monitor.core.types import Address, Log, LogQuery, MarketRef, Ok, Position, ReadPlan, Unreadable
 from monitor.policy.liquidator import Bid, Bids, KeeperTerms, bids, profit_of
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.purse import Purse
@@ -25,14 +27,13 @@ from monitor.protocols.aave_v3.records import Context, Facts
 from monitor.testing.aave_v3 import (
     account_data,
     deploy_sentinel,
-    price_of,
     set_frozen,
     set_paused,
-    set_price,
     set_sequencer,
 )
 from monitor.testing.aave_v3_listing import FROZEN_SYMBOL
 from monitor.testing.aave_v3_market import AaveMarket, Version
+from monitor.testing.danger import move_collateral, on_own_market, shake
 from monitor.testing.devchain import CallReverted, DevChain
 from monitor.testing.rescues import calldata
 
@@ -168,30 +169,15 @@ class Liquidations:
         for _ in range(TRIES):
             snapshot = self._local.snapshot()
             owner = self._random.choice(self._market.borrowers)
-            self._local.warp(int(10 ** self._random.uniform(0, 6.5)))
-            for reserve in self._random.sample(list(self._market.reserves.values()), 2):
-                parts = self._random.randrange(800_000, 1_250_000)
-                set_price(self._local, self._market, reserve.feed, price_of(self._local, reserve.feed) * parts // 10**6)
+            shake(self._local, self._market, self._random)
             wanted_bps = self._random.choice((9_990, 9_800, 9_510, 9_400, 9_000, 8_000, 6_000, 3_000, 10_100))
-            self._move_collateral((await self._read(owner)).position, wanted_bps)
+            position = (await self._read(owner)).position
+            move_collateral(self._local, self._market, position, Fraction(wanted_bps, 10_000))
             health_wad = account_data(self._local, self._market, owner)[5]
             if health_wad < 10**18 or wanted_bps > 10_000:
                 return owner
             self._local.revert(snapshot)
         raise AssertionError("no borrower could be brought below 1")
-
-    def _move_collateral(self, position: Position, wanted_bps: int) -> None:
-        """Move the prices of what is collateral and no debt, so that health comes near what is wanted."""
-        health = PROTOCOL.evaluate(position)
-        if not isinstance(health.verdict, Known):
-            return
-        debts = {leg.asset for leg in health.legs if leg.side == "debt"}
-        ours = health.verdict.numerator * 10_000
-        theirs = health.verdict.denominator * wanted_bps
-        for leg in health.legs:
-            if leg.side == "collateral" and leg.enabled and leg.asset not in debts:
-                feed = self._market.reserves[self._symbols[leg.asset]].feed
-                set_price(self._local, self._market, feed, max(1, price_of(self._local, feed) * theirs // ours))
 
     def _obstruct(self) -> None:
         """Now and then something stands in the way of some pair or of all."""
@@ -358,22 +344,7 @@ def main() -> int:
 def _prove(version: Version, cases: int, seed: int) -> Tally:
     import asyncio
 
-    from monitor.chain.rpc_chain import RpcChain
-    from monitor.testing import aave_v3
-    from monitor.testing.anvil import AnvilProcess
-
-    async def run_all() -> Tally:
-        with AnvilProcess() as process:
-            local = process.chain()
-            market = aave_v3.deploy(local, version)
-            chain = RpcChain(process.url)
-            try:
-                return await liquidate_all(chain, local, market, cases=cases, seed=seed)
-            finally:
-                await chain.close()
-                local.close()
-
-    return asyncio.run(run_all())
+    return asyncio.run(on_own_market(version, partial(liquidate_all, cases=cases, seed=seed)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from functools import cache
 from monitor.chain import abi
 from monitor.chain.port import Chain, run
 from monitor.core.actions import Intent, Plan, Step
-from monitor.core.types import Known, MarketRef, Position, Unreadable
+from monitor.core.types import MarketRef, Position, Unreadable
 from monitor.core.units import WAD
 from monitor.policy.planner import Proposal, Terms, propose
 from monitor.protocols.aave_v3 import PROTOCOL
@@ -24,8 +24,9 @@ from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.records import Facts
 from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
 from monitor.signer.templates import builtin
-from monitor.testing.aave_v3 import account_data, price_of, set_frozen, set_paused, set_price
+from monitor.testing.aave_v3 import account_data, set_frozen, set_paused
 from monitor.testing.aave_v3_market import AaveMarket, Version
+from monitor.testing.danger import move_collateral, on_own_market, shake
 from monitor.testing.devchain import MAX_UINT256, CallReverted, DevChain
 
 MARGIN_S = 60
@@ -156,32 +157,15 @@ class Rescues:
         for _ in range(TRIES):
             snapshot = self._local.snapshot()
             owner = self._random.choice(self._market.borrowers)
-            self._local.warp(int(10 ** self._random.uniform(0, 6.5)))
-            for reserve in self._random.sample(list(self._market.reserves.values()), 2):
-                parts = self._random.randrange(800_000, 1_250_000)
-                set_price(self._local, self._market, reserve.feed, price_of(self._local, reserve.feed) * parts // 10**6)
+            shake(self._local, self._market, self._random)
             wanted = self._random.randrange(9_000, int(target * 10_000))
             position = await self._read(owner)
-            self._move_collateral(position, Fraction(wanted, 10_000))
+            move_collateral(self._local, self._market, position, Fraction(wanted, 10_000))
             health_wad = account_data(self._local, self._market, owner)[5]
             if health_wad >= 9 * WAD // 10 and Fraction(health_wad, WAD) < target:
                 return await self._read(owner)
             self._local.revert(snapshot)
         raise AssertionError("no borrower could be brought into danger")
-
-    def _move_collateral(self, position: Position, wanted: Fraction) -> None:
-        """Move the prices of what is collateral and no debt, so that health comes near what is wanted."""
-        health = PROTOCOL.evaluate(position)
-        if not isinstance(health.verdict, Known):
-            return
-        debts = {leg.asset for leg in health.legs if leg.side == "debt"}
-        change = wanted * health.verdict.denominator / health.verdict.numerator
-        for leg in health.legs:
-            if leg.side == "collateral" and leg.enabled and leg.asset not in debts:
-                reserve = self._market.reserves[self._symbols[leg.asset]]
-                now = price_of(self._local, reserve.feed)
-                answer = max(1, now * change.numerator // change.denominator)
-                set_price(self._local, self._market, reserve.feed, answer)
 
     def _take_away(self, plan: Plan) -> None:
         """Make the best plan impossible, or too small."""
@@ -342,26 +326,16 @@ def main() -> int:
 def _prove(version: Version, payer: str, cases: int, seed: int) -> list[Tally]:
     import asyncio
 
-    from monitor.chain.rpc_chain import RpcChain
-    from monitor.testing import aave_v3, guard
-    from monitor.testing.anvil import AnvilProcess
+    from monitor.testing import guard
     from monitor.testing.guard_rescues import rescue_by_guard
 
-    async def run_all() -> list[Tally]:
-        with AnvilProcess() as process:
-            local = process.chain()
-            market = aave_v3.deploy(local, version)
-            chain = RpcChain(process.url)
-            try:
-                if payer == "guard":
-                    site = guard.deploy(local, market)
-                    return await rescue_by_guard(chain, local, market, site, cases=cases, seed=seed)
-                return await rescue_all(chain, local, market, cases=cases, seed=seed)
-            finally:
-                await chain.close()
-                local.close()
+    async def prove(chain: Chain, local: DevChain, market: AaveMarket) -> list[Tally]:
+        if payer == "guard":
+            site = guard.deploy(local, market)
+            return await rescue_by_guard(chain, local, market, site, cases=cases, seed=seed)
+        return await rescue_all(chain, local, market, cases=cases, seed=seed)
 
-    return asyncio.run(run_all())
+    return asyncio.run(on_own_market(version, prove))
 
 
 if __name__ == "__main__":
