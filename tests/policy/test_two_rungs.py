@@ -14,7 +14,7 @@ from monitor.core.guarding import GuardSetup
 from monitor.core.types import Position
 from monitor.journal.rows import Action
 from monitor.pipeline.acting import Ending, draft_of
-from monitor.pipeline.protect import settled
+from monitor.pipeline.settling import settled
 from monitor.policy.planner import Proposal, Terms, propose
 from monitor.policy.rules import Aim, Rule, Watch
 from monitor.protocols.aave_v3 import PROTOCOL
