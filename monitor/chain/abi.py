@@ -15,17 +15,15 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError, EncodingError
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from monitor.chain import static_words
 from monitor.core.errors import DecodeError
 from monitor.core.types import Address, Log
 
+checksum, split_tuple = static_words.checksum, static_words.split_tuple
 _SHIPPED = Path(__file__).parent.parent / "_abis"
 _SOURCE = Path(__file__).parent.parent.parent / "abis"
-
-checksum = lru_cache(maxsize=65536)(to_checksum_address)
-"""EIP-55 text of an address, remembered: the same few addresses come back in every block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Function:
     def encode(self, args: tuple[Any, ...]) -> bytes:
         """Calldata. May raise: DecodeError when the arguments do not fit."""
         try:
-            return self.selector + abi_encode(self.inputs, args)
+            return _calldata(self.selector, self.inputs, args)
         except (EncodingError, TypeError, ValueError) as wrong:
             raise DecodeError(f"{self.name}: arguments do not fit {self.inputs}: {wrong}") from None
 
@@ -74,7 +72,19 @@ class Event:
         return args | {name: value for (name, _, _), value in zip(plain, values, strict=True)}
 
 
+@lru_cache(maxsize=8192, typed=True)
+def _calldata(selector: bytes, types: tuple[str, ...], args: tuple[Any, ...]) -> bytes:
+    """Remembered: a market's questions are the same in every block."""
+    return selector + abi_encode(types, args)
+
+
 def _decode(name: str, types: tuple[str, ...], data: bytes) -> tuple[Any, ...]:
+    static = static_words.static_of(types)
+    if static is not None:
+        try:
+            return static(data)
+        except ValueError as wrong:
+            raise DecodeError(f"{name}: {len(data)} bytes do not fit {types}: {wrong}") from None
     try:
         values = abi_decode(types, data)
     except (DecodingError, OverflowError, ValueError) as wrong:
@@ -92,18 +102,6 @@ def _clean(kind: str, value: Any) -> Any:
             return tuple(_clean(inner, item) for item in value)
         return tuple(_clean(part, item) for part, item in zip(split_tuple(kind), value, strict=True))
     return value
-
-
-@cache
-def split_tuple(kind: str) -> tuple[str, ...]:
-    """`(a,(b,c),d[])` -> its parts."""
-    parts, depth, start = [], 0, 1
-    for at, char in enumerate(kind):
-        depth += (char == "(") - (char == ")")
-        if (char == "," and depth == 1) or depth == 0:
-            parts.append(kind[start:at])
-            start = at + 1
-    return tuple(part for part in parts if part)
 
 
 def _type_of(entry: dict[str, Any]) -> str:

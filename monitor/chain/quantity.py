@@ -13,7 +13,6 @@ from typing import Any
 from monitor.core.errors import BadAnswer
 
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
-_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 
 
 def parse_quantity(value: Any, what: str, *, bits: int = 256, strict: bool = True) -> int:
@@ -39,12 +38,22 @@ def _lenient(value: Any) -> int:
 
 def parse_data(value: Any, what: str, *, length: int | None = None) -> bytes:
     """Bytes, of exactly `length` where given. May raise: BadAnswer."""
-    if not isinstance(value, str) or not _DATA.fullmatch(value):
+    data = _unhex(value)
+    if data is None:
         raise BadAnswer(f"{what} is no data: {shown(value)}")
-    data = bytes.fromhex(value[2:])
     if length is not None and len(data) != length:
         raise BadAnswer(f"{what} has {len(data)} bytes, not {length}")
     return data
+
+
+def _unhex(value: Any) -> bytes | None:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        return None
+    try:
+        data = bytes.fromhex(value[2:])
+    except ValueError:
+        return None
+    return data if 2 * len(data) + 2 == len(value) else None  # fromhex passes over spaces
 
 
 def parse_hash(value: Any, what: str) -> str:
