@@ -110,10 +110,20 @@ def _parse(entry: Any, block: BlockRef, defences: Defences) -> RawLog:
             raise BadAnswer(f"a log of another block answers a question about block {block.number}")
     return RawLog(
         parse_quantity(entry.get("logIndex"), "log index", bits=64),
-        parse_data(entry.get("address"), "log address", length=20),
-        tuple(parse_data(topic, "log topic", length=32) for topic in entry["topics"]),
+        _known(entry.get("address"), 20),
+        tuple([_known(topic, 32) for topic in entry["topics"]]),
         parse_data(entry.get("data"), "log data"),
     )
+
+
+def _known(value: Any, length: int) -> bytes:
+    return _parsed(value, length) if isinstance(value, str) else parse_data(value, "log", length=length)
+
+
+@lru_cache(maxsize=16384)
+def _parsed(value: str, length: int) -> bytes:
+    """Remembered: contracts, events and busy accounts come back in every block."""
+    return parse_data(value, "address or topic of a log", length=length)
 
 
 # -- bloom filters: a log sets three bits for its address and three for each topic ------------------------------------

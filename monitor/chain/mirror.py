@@ -76,7 +76,8 @@ class Market(Generic[G]):
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[G]):
-    """What became of the market since the last step. `rows` are those whose state differs, new ones among them.
+    """What became of the market since the last step. `rows` are those whose state differs, new ones among them; none is
+    ever dropped.
 
     `whole`: why all accounts were read anew, so that rows may have other numbers; empty if they were not.
     """
@@ -186,8 +187,10 @@ class Mirror(Generic[G]):
 
     def _begin(self, ledger: Ledger, block: BlockRef, unknown: Mapping[int, str]) -> None:
         self._ledger, self._unknown = ledger, dict(unknown)
-        self._forget_before(block)
+        self._records.clear()
         self._pending.clear()
+        self._path.clear()
+        self._path.append(block)
         self._told = False
 
     # -- following -----------------------------------------------------------------------------------------------------
@@ -229,12 +232,11 @@ class Mirror(Generic[G]):
         blocks = list(self._path)
         while self._records and self.tip.number > ancestor.number:
             record = self._records.pop()
-            self._pending.update(record.before)
-            self._pending.update(self._unknown.keys() ^ record.unknown.keys())
-            self.ledger.cut(record.count)
+            late = dict.fromkeys(range(record.count, len(self.ledger)), "it came with a block that left the chain")
+            self._pending.update(record.before, late, self._unknown.keys() ^ record.unknown.keys())
             for row, account in record.before.items():
                 self.ledger.put(row, account)
-            self._unknown = dict(record.unknown)
+            self._unknown = {**record.unknown, **late}
             while self.tip != record.base:
                 self._path.pop()
                 self._undone += 1
@@ -263,11 +265,11 @@ class Mirror(Generic[G]):
         self.counts.blocks += len(blocks)
         self.counts.logs += sum(map(len, logs))
         self.counts.dirty += len(stage.dirty)
-        rows = self._commit(stage.accounts, reading, blocks)
+        rows = self._commit(stage, reading, blocks)
         return self._step(target, globals_, rows)
 
     def _step(self, block: BlockRef, globals_: G, rows: set[int], whole: str = "") -> Step[G]:
-        told = tuple(sorted(row for row in rows | self._pending if row < len(self.ledger)))
+        told = tuple(sorted(rows | self._pending))
         undone, self._undone = self._undone, 0
         self.counts.undone += undone
         self._pending.clear()
@@ -278,27 +280,32 @@ class Mirror(Generic[G]):
         if not await run(self._chain, self._market.recheck(block), block):
             raise MarketChanged(f"the market changed ({reason}) by block {block.number}", hint="read its facts anew")
 
-    def _commit(self, changed: dict[bytes, Account], reading: Reading, blocks: Sequence[BlockRef]) -> set[int]:
+    def _commit(self, stage: Stage, reading: Reading, blocks: Sequence[BlockRef]) -> set[int]:
         """Write what is new, and down what was there; the rows that differ."""
         ledger, count, unknown = self.ledger, len(self.ledger), dict(self._unknown)
         before: dict[int, Account] = {}
         told: set[int] = set()
-        for owner, account in (changed | self._trimmed(reading.columns)).items():
-            row = ledger.find(owner)
-            if row is None:
-                told.add(ledger.add(owner, account))
-                continue
-            if self._unknown.pop(row, None) is not None:
-                told.add(row)
-            was = ledger.account(row)
+        for owner, account in stage.accounts.items():
+            row, was = stage.before[owner]
             if was != account:
                 before[row] = was
                 ledger.put(row, account)
+        for owner, account in self._trimmed(reading.columns).items():
+            found = ledger.find(owner)
+            if found is None:
+                told.add(ledger.add(owner, account))
+                continue
+            if self._unknown.pop(found, None) is not None:
+                told.add(found)
+            was = ledger.account(found)
+            if was != account:
+                before[found] = was
+                ledger.put(found, account)
         for owner, reason in reading.unreadable.items():
-            row = ledger.find(owner)
-            row = ledger.add(owner, Account()) if row is None else row
-            self._unknown[row] = reason
-            told.add(row)
+            found = ledger.find(owner)
+            found = ledger.add(owner, Account()) if found is None else found
+            self._unknown[found] = reason
+            told.add(found)
         if blocks:
             self._records.append(_Record(self.tip, count, before, unknown))
             self._path.extend(blocks)
@@ -371,15 +378,9 @@ class Mirror(Generic[G]):
             self.unseen = None
             return None
         _, globals_ = await self._ask([], self.tip)
-        rows = self._commit({}, await self._read(fresh, self.tip), ())
-        self._forget_before(self.tip)  # undoing would drop them, and no log will bring them back
+        rows = self._commit(Stage(self.ledger), await self._read(fresh, self.tip), ())
         self.unseen = None
         return self._step(self.tip, globals_, rows)
-
-    def _forget_before(self, block: BlockRef) -> None:
-        self._records.clear()
-        self._path.clear()
-        self._path.append(block)
 
     async def _audit(self) -> Step[G] | None:
         """Compare a slice with the chain; read all anew where it differs."""

@@ -124,13 +124,13 @@ def load(path: Path, identity: Identity) -> Saved:
 
 
 def _saved(header: Mapping[str, Any], body: memoryview) -> Saved:
-    """Copies of the arrays, so that the file's bytes can go."""
+    """The arrays are views of the file's bytes: whoever keeps them copies."""
     arrays: dict[str, Any] = {}
     at = 0
     for (name, kind), shape in zip(_TYPES.items(), header["shapes"], strict=True):
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
         part = np.frombuffer(body[at : at + size], kind)
-        arrays[name] = part.reshape(shape).astype(np.dtype(kind).newbyteorder("="))
+        arrays[name] = part.reshape(shape).astype(np.dtype(kind).newbyteorder("="), copy=False)
         at += size
     unknown = {int(row): reason for row, reason in header["unknown"].items()}
     return Saved(Columns(**arrays), BlockRef(**header["block"]), unknown, header["unseen"])

@@ -57,6 +57,9 @@ class Stage:
     unknown: Collection[int] = ()
     """rows whose state is not known: any log of theirs makes them dirty"""
     accounts: dict[bytes, Account] = field(default_factory=dict)
+    """as the logs leave them"""
+    before: dict[bytes, tuple[int, Account]] = field(default_factory=dict)
+    """row and state in the ledger of each account that was looked up"""
     dirty: set[bytes] = field(default_factory=set)
     """accounts to be read anew, new ones among them"""
     recheck: str = ""
@@ -74,7 +77,9 @@ class Stage:
             if row in self.unknown:
                 self.dirty.add(owner)
                 return None
-            found = self.accounts[owner] = self.ledger.account(row)
+            was = self.ledger.account(row)
+            self.before[owner] = row, was
+            found = self.accounts[owner] = was.copy()
         return found
 
     def follows(self, owner: bytes) -> bool:

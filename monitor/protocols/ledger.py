@@ -75,7 +75,7 @@ class Ledger:
         at = int(np.searchsorted(self._keys, key))
         while at < len(self._keys) and self._keys[at] == key:
             row = int(self._rows[at])
-            if row < self._count and self._owners[row].tobytes() == owner:
+            if self._owners[row].tobytes() == owner:
                 return row
             at += 1
         return self._late.get(owner)
@@ -136,13 +136,6 @@ class Ledger:
         self._late[owner] = row
         self.put(row, account)
         return row
-
-    def cut(self, count: int) -> None:
-        """Forget the accounts from row `count` on: what had come last goes first."""
-        for row in range(count, self._count):
-            self._late.pop(self.owner(row), None)
-            self._gaps += int(self._size[row])
-        self._count = min(count, self._count)
 
     def take(self, rows: Sequence[int] | I64) -> Columns:
         """These rows as columns of their own, in this order."""

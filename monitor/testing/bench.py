@@ -48,5 +48,33 @@ def engine_command(quick: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
+@cli.command("mirror")
+@click.option("--accounts", type=click.IntRange(500), default=10_000, show_default=True, help="So many borrowers.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of few and of many changes each.")
+@click.option("--blocks", type=click.IntRange(0), default=300, show_default=True, help="Of everything that happens.")
+@click.option("--quick", is_flag=True, help="2,000 borrowers, 40 blocks, 100,000 accounts from disk.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def mirror_command(accounts: int, rounds: int, blocks: int, quick: bool, as_json: bool) -> None:
+    """From a new block to a decision on a market that is followed, each block compared with reading all anew."""
+    from monitor.testing import bench_mirror
+    from monitor.testing.aave_v3_market import VERSIONS
+
+    accounts, blocks = (2_000, 40) if quick else (accounts, blocks)
+    on_disk = bench_mirror.disk(100_000 if quick else bench_mirror.MILLION)
+    found = [
+        figure
+        for version in VERSIONS
+        for figure in bench_mirror.block_figures(version, bench_mirror.rounds(version, accounts, rounds))
+    ]
+    found += bench_mirror.disk_figures(on_disk)
+    everything = [bench_mirror.everything(version, blocks, 1) for version in VERSIONS] if blocks else []
+    if as_json:
+        click.echo(json.dumps(bench_mirror.report(found, everything)))
+    else:
+        click.echo("\n".join([*(one.line() for one in found), *(one.line() for one in everything)]))
+    if any(one.failed for one in found):
+        sys.exit(1)
+
+
 if __name__ == "__main__":
     cli()

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from eth_account import Account
 from web3 import HTTPProvider, Web3  # noqa: TID251  # the peer that levmon is measured beside
@@ -83,28 +83,31 @@ def percentile(values: list[float], part: float) -> float:
 
 
 @contextmanager
-def waiting() -> Iterator[Callable[[], float]]:
-    """Answers the seconds so far in which any request of levmon's transport was under way."""
-    plain = HttpTransport.send
+def waiting(method: Literal["send", "_post"] = "send") -> Iterator[Callable[[], float]]:
+    """Answers the seconds so far in which any request of levmon's transport was under way.
+
+    With `_post` only the wire counts, and not what is made of the answer.
+    """
+    plain = getattr(HttpTransport, method)
     spent, open_since, under_way = 0.0, 0.0, 0
 
-    async def timed(self: HttpTransport, requests: object) -> object:
+    async def timed(self: HttpTransport, what: object) -> object:
         nonlocal spent, open_since, under_way
         if under_way == 0:
             open_since = time.perf_counter()
         under_way += 1
         try:
-            return await plain(self, requests)  # type: ignore[arg-type]
+            return await plain(self, what)
         finally:
             under_way -= 1
             if under_way == 0:
                 spent += time.perf_counter() - open_since
 
-    HttpTransport.send = timed  # type: ignore[method-assign, assignment]
+    setattr(HttpTransport, method, timed)
     try:
         yield lambda: spent
     finally:
-        HttpTransport.send = plain  # type: ignore[method-assign]
+        setattr(HttpTransport, method, plain)
 
 
 def levmon(folder: Path, *args: str) -> None:

@@ -28,6 +28,38 @@ COLLATERAL = "setUserUseReserveAsCollateral(address,bool)"
 Drawn = Sequence[Transaction]
 
 
+def mine(chain: AnvilDevChain, steps: Sequence[Transaction], gas: int = GAS) -> list[bool]:
+    """One block with these transactions in it, while blocks are mined by hand; which of them succeeded."""
+    sent = [
+        chain.rpc(
+            "eth_sendTransaction",
+            {
+                "from": step.sender,
+                "to": step.to,
+                "data": "0x" + encode_call(step.signature, step.args).hex(),
+                "gas": hex(gas),
+                "gasPrice": "0x0",
+            },
+        )
+        for step in steps
+    ]
+    chain.mine()
+    receipts = chain.rpc_batch("eth_getTransactionReceipt", [(name,) for name in sent]) if sent else []
+    if None in receipts:
+        raise AssertionError("a transaction was left out of its block")
+    return [receipt["status"] == "0x1" for receipt in receipts]
+
+
+def repayments(chain: AnvilDevChain, market: AaveMarket, owners: Iterable[str], amount: int = 3) -> Drawn:
+    """The lender repays a little of one variable debt of each owner."""
+    steps = []
+    for owner in owners:
+        (bitmap,) = chain.call(market.pool, "getUserConfiguration(address)", "(uint256)", owner)
+        reserve = next(one for one in market.reserves.values() if bitmap >> 2 * one.id & 1)
+        steps.append(Transaction(market.lender, market.pool, REPAY, (reserve.asset, amount, VARIABLE, owner)))
+    return steps
+
+
 class Activity:
     """Borrowers and newcomers at work on one market. A context manager: within it blocks are mined by this only."""
 
@@ -73,7 +105,6 @@ class Activity:
                 steps.append(Transaction(holder, reserve.asset, "approve(address,uint256)", (market.pool, MAX_UINT256)))
         for start in range(0, len(steps), 200):
             self._mine([("", step) for step in steps[start : start + 200]])
-        del self.kinds[""]
 
     def block(self, most: int = 4) -> None:
         """One block with up to `most` acts in it, some seconds or some weeks after the last."""
@@ -82,36 +113,9 @@ class Activity:
         self._chain.set_next_timestamp(self._chain.timestamp() + self._random.choices(JUMPS_S, (6, 6, 2, 1))[0])
         self._mine([(kind, step) for kind, draw, _ in acts for step in draw()])
 
-    def repay_some(self, owners: Sequence[str], amount: int = 10**3) -> None:
-        """One block in which the lender repays a little of one debt of each owner."""
-        pool = self._market.pool
-        steps = []
-        for owner in owners:
-            (bitmap,) = self._chain.call(pool, "getUserConfiguration(address)", "(uint256)", owner)
-            reserve = next(r for r in self._reserves if bitmap >> 2 * r.id & 1)
-            steps.append(Transaction(self._market.lender, pool, REPAY, (reserve.asset, amount, VARIABLE, owner)))
-        self._mine([("repay", step) for step in steps])
-
-    def _mine(self, steps: Iterable[tuple[str, Transaction]]) -> None:
-        sent: list[tuple[str, str]] = []
-        for kind, step in steps:
-            fields = {
-                "from": step.sender,
-                "to": step.to,
-                "data": "0x" + encode_call(step.signature, step.args).hex(),
-                "gas": hex(GAS if kind else 300_000),
-                "gasPrice": "0x0",
-            }
-            sent.append((kind, self._chain.rpc("eth_sendTransaction", fields)))
-        self._chain.mine()
-        for kind, receipt in zip(
-            [kind for kind, _ in sent],
-            self._chain.rpc_batch("eth_getTransactionReceipt", [(name,) for _, name in sent]) if sent else [],
-            strict=True,
-        ):
-            if receipt is None:
-                raise AssertionError("a transaction was left out of its block")
-            self.kinds[kind] += receipt["status"] == "0x1"
+    def _mine(self, steps: Sequence[tuple[str, Transaction]]) -> None:
+        landed = mine(self._chain, [step for _, step in steps])
+        self.kinds.update(kind for (kind, _), good in zip(steps, landed, strict=True) if kind and good)
 
     # -- what may be done ---------------------------------------------------------------------------------------------
 

@@ -30,12 +30,6 @@ def test_it_holds_what_a_dictionary_holds(seed: int) -> None:
             owner = dice.randbytes(20)
             plain[owner] = drawn(dice)
             assert ledger.add(owner, plain[owner]) == len(plain) - 1
-        elif act < 0.13:
-            left = dice.randint(max(len(plain) - 5, 1), len(plain))
-            ledger.cut(left)
-            for owner in list(plain)[left:]:
-                del plain[owner]
-                assert ledger.find(owner) is None
         else:
             row = dice.randrange(len(plain))
             owner = list(plain)[row]

@@ -14,7 +14,8 @@ from monitor.chain.mirror_file import Identity, Saved, load, save
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.errors import BadAnswer, Reorged
 from monitor.testing.aave_v3_people import BORROW, SUPPLY
-from monitor.testing.market_activity import Activity
+from monitor.testing.devchain import MAX_UINT256
+from monitor.testing.market_activity import mine, repayments
 from tests.faults.lab import FAST, SHORT, outcome
 from tests.faults.proxy import FaultProxy, Item
 from tests.faults.rows import row
@@ -46,10 +47,15 @@ def says_logs(change: Any) -> Any:
     return edit
 
 
-def busy_block(local: AnvilAave, seed: int = 3) -> None:
+def busy_block(local: AnvilAave) -> None:
     """A block in which balances of followed accounts move."""
-    with Activity(local.chain, local.market, seed) as activity:
-        activity.repay_some(local.market.borrowers[2:8], 12_345)
+    node, market = local.chain, local.market
+    for reserve in market.reserves.values():
+        node.send(market.lender, reserve.asset, "approve(address,uint256)", market.pool, MAX_UINT256)
+        node.send(market.lender, reserve.asset, "mint(address,uint256)", market.lender, 10**24)
+    node.rpc("evm_setAutomine", False)
+    assert any(mine(node, repayments(node, market, market.borrowers[2:8])))
+    node.rpc("evm_setAutomine", True)
 
 
 @row("C5", "withheld logs are noticed by the bloom filter and had elsewhere; else nothing moves on", "log_bloom")
@@ -62,7 +68,7 @@ async def test_logs_that_are_withheld(anvil_aave: AnvilAave, off: str | None) ->
             await world.agree()
         liar.edits.clear()
         async with following(anvil_aave, off, [liar]) as (world, chain):
-            busy_block(anvil_aave, 4)
+            busy_block(anvil_aave)
             liar.edits.append(says_logs(lambda _: []))
             was = world.mirror.tip
             assert isinstance(await outcome(world.mirror.follow(await chain.block())), BadAnswer)
@@ -82,7 +88,7 @@ async def test_logs_that_are_doubled_disordered_or_removed(anvil_aave: AnvilAave
         proxy.edits.append(says_logs(lambda logs: [*reversed(logs), *logs]))
         await world.mirror.follow(await chain.block())
         await world.agree()
-        busy_block(anvil_aave, 4)
+        busy_block(anvil_aave)
         proxy.edits[:] = [says_logs(lambda logs: [{**log, "removed": True} for log in logs])]
         assert isinstance(await outcome(world.mirror.follow(await chain.block())), Reorged)
         proxy.edits[:] = [says_logs(lambda logs: [{**log, "blockHash": "0x" + "ab" * 32} for log in logs])]

@@ -51,6 +51,10 @@ EVENTS: Mapping[str, str] = {
 
 UPHEAVALS: Mapping[str, str] = {
     "Upgraded(address)": "bc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b",
+    "AddressSet(bytes32,address,address)": "9ef0e8c8e52743bb38b83b17d9429141d494b8041ca6d616a6c77cebae9cd8b7",
+    "AddressSetAsProxy(bytes32,address,address,address)": (
+        "3bbd45b5429b385e3fb37ad5cd1cd1435a3c8ec32196c7937597365a3fd3e99c"
+    ),
     "PoolUpdated(address,address)": "90affc163f1a2dfedcd36aa02ed992eeeba8100a4014f0b4cdc20ea265a66627",
     "PoolConfiguratorUpdated(address,address)": "8932892569eba59c8382a089d9b732d1f49272878775235761a2a6b0309cd465",
     "PriceOracleUpdated(address,address)": "56b5f80d8cac1479698aa7d01605fd6111e90b15fc4d2b377417f46034876cbd",
