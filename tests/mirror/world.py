@@ -1,4 +1,4 @@
-"""A mirrored market on anvil: accounts read one by one through the contracts' getters, and compared with the mirror."""
+"""A mirrored market on anvil, read in bulk, and compared with what the contracts' getters say of each account."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitor.chain.bulk.accounts import BulkAccounts
+from monitor.chain.bulk.reader import BulkReader
 from monitor.chain.jsonrpc import Request, Result
 from monitor.chain.mirror import Market, Mirror, Reading
 from monitor.chain.port import run
@@ -14,6 +16,7 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.core.address import parse_address
 from monitor.core.types import BlockRef, Call, MarketRef, Ok, ReadPlan
 from monitor.protocols.aave_v3 import static
+from monitor.protocols.aave_v3.lens import read_survey
 from monitor.protocols.aave_v3.reading import A_TOKEN, STABLE_TOKEN, VARIABLE_TOKEN, pool_call, token_call
 from monitor.protocols.aave_v3.records import ZERO, Facts
 from monitor.protocols.aave_v3.replay import EVENTS, MINT, STABLE_MINT, AaveReplay, read_replay
@@ -137,7 +140,8 @@ async def open_world(chain: RpcChain, market: AaveMarket, **more: object) -> Wor
         return [answer.values[0] for answer in answers if isinstance(answer, Ok)]
 
     described = Market(replay, prices, lambda _: static.read_recheck(facts))
-    mirror: Mirror[list[int]] = Mirror(chain, described, accounts, **more)  # type: ignore[arg-type]
+    bulk = BulkAccounts(BulkReader(chain, await run(chain, read_survey(facts), block)), accounts.newcomers)
+    mirror: Mirror[list[int]] = Mirror(chain, described, bulk, **more)  # type: ignore[arg-type]
     return World(chain, accounts, replay, mirror, facts)
 
 
