@@ -13,11 +13,10 @@ import gc
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -40,6 +39,7 @@ from monitor.testing import aave_v3, borrowers
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import AnvilDevChain, AnvilProcess
 from monitor.testing.devchain import Transaction
+from monitor.testing.figures import Figure
 from monitor.testing.latency import must as there
 from monitor.testing.latency import waiting
 from monitor.testing.market_activity import Activity, mine, repayments
@@ -293,69 +293,28 @@ def disk(accounts: int = MILLION) -> Disk:
 # -- telling -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the report. `floor` fails the run; `goal` is what is aimed at."""
-
-    id: str
-    what: str
-    measured: float
-    unit: str
-    goal: float
-    least: float | None = None
-    """below (or above, for what should be small) which the run fails"""
-    larger_is_better: bool = False
-    beside: str = ""
-
-    @property
-    def reached(self) -> bool:
-        return self.measured >= self.goal if self.larger_is_better else self.measured <= self.goal
-
-    @property
-    def failed(self) -> bool:
-        if self.least is None:
-            return False
-        return self.measured < self.least if self.larger_is_better else self.measured > self.least
-
-    def line(self) -> str:
-        sign, word = (">=" if self.larger_is_better else "<="), "ok" if self.reached else "missed"
-        shown = f"{self.measured:9.3f} {self.unit:3} ({sign} {self.goal:g}) {word:6}"
-        return f"{self.id:3} {self.what:58} {shown} {self.beside}"
-
-
 def block_figures(version: Version, samples: Rounds) -> list[Figure]:
-    """C1 and the cost of many changes."""
+    """C1, and what many changes cost over few."""
     few, many, anew = samples.block(FEW), samples.block(MANY), median(samples.anew)
-    parts = (samples.wire, samples.follow, samples.decide, samples.cpu)
-    wire, follow, decide, cpu = (median(part[FEW]) for part in parts)
+    wire, follow, decide = (median(part[FEW]) for part in (samples.wire, samples.follow, samples.decide))
+    cpu = {changed: median(samples.cpu[changed]) for changed in (FEW, MANY)}
     asked = "/".join(map(str, sorted(samples.requests[FEW])))
-    beside = f"{follow:.1f} following + {decide:.1f} deciding; {cpu:.1f} of CPU; floor {wire:.1f} on the wire; "
-    beside += f"{asked} request(s)"
-    ratio_of_cpu = f"{many:.1f} ms; {median(samples.cpu[MANY]) / cpu:.2f}x in CPU"
+    note = f"{follow:.1f} following, {decide:.1f} deciding; {cpu[FEW]:.1f} of CPU; {asked} request(s); floor: the wire"
+    in_cpu = f"{many:.1f} ms; {cpu[MANY] / cpu[FEW]:.2f} in CPU"
     return [
-        Figure("C1", f"{version}: new block to decision, {FEW} changed", few, "ms", 6.0, beside=beside),
         Figure(
-            "C1", f"{version}: reading everything anew, over that", anew / few, "x", 25.0, 5.0, True, f"{anew:.0f} ms"
+            "C1", f"{version}: a new block to a decision, {FEW} changed", few, "ms", 6.0, None, False, anew, wire, note
         ),
-        Figure("C2", f"{version}: {MANY} changed over {FEW} changed", many / few, "x", 1.5, 6.0, False, ratio_of_cpu),
+        Figure("C1", f"{version}: reading everything anew over that", anew / few, "x", 25.0, more_is_better=True),
+        Figure("C2", f"{version}: {MANY} changed over {FEW} changed", many / few, "x", 1.5, note=in_cpu),
     ]
 
 
-def disk_figures(on_disk: Disk) -> list[Figure]:
+def disk_figures(found: Disk) -> list[Figure]:
     """D1."""
-    beside = f"floor {on_disk.read_s:.3f} reading the bytes; saving took {on_disk.save_s:.2f}"
-    per_million = on_disk.memory_bytes / on_disk.accounts
+    what, note = f"{found.accounts:,} accounts from disk", f"saving took {found.save_s:.2f}; floor: reading the bytes"
+    per_million = found.memory_bytes / found.accounts
     return [
-        Figure("D1", f"{on_disk.accounts:,} accounts from disk", on_disk.resume_s, "s", 3.0, 10.0, beside=beside),
-        Figure("D1", "memory of the accounts alone, a million", per_million, "MB", 150.0, 200.0),
+        Figure("D1", what, found.resume_s, "s", 3.0, floor=found.read_s, note=note),
+        Figure("D1", "memory of the accounts alone, a million", per_million, "MB", 150.0),
     ]
-
-
-def report(found: Sequence[Figure], everything: Sequence[Everything]) -> dict[str, Any]:
-    """For `--json`."""
-    keys = ("id", "what", "measured", "unit", "goal", "beside")
-    return {
-        "schema": "levmon.bench.mirror/1",
-        "figures": [{key: getattr(one, key) for key in keys} | {"reached": one.reached} for one in found],
-        "compared": [asdict(one) for one in everything],
-    }
