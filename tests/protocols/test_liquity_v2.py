@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monitor.chain import abi
 from monitor.chain.abi import checksum
 from monitor.core.errors import ProtocolError
 from monitor.core.plan import run
@@ -17,6 +18,7 @@ from monitor.core.types import (
     BlockRef,
     Call,
     Known,
+    Log,
     MarketRef,
     NoDebt,
     Ok,
@@ -29,6 +31,7 @@ from monitor.core.types import (
 )
 from monitor.health.solve import liquidation_price, seconds_to_liquidation
 from monitor.protocols.liquity_v2 import PROTOCOL, Context
+from monitor.protocols.liquity_v2.events import BranchBook
 from monitor.protocols.liquity_v2.math import ACTIVE, CLOSED, ZOMBIE, Batch, Facts, State, latest, liquidate
 from tests.protocols.cassette import block_of, load
 
@@ -43,7 +46,7 @@ ADDRESSES = {
     "stabilityPool": "StabilityPool",
     "collToken": "collToken(mock)",
 }
-NOBODY = "0x" + "99" * 20
+NOBODY, ZERO = "0x" + "99" * 20, "0x" + "00" * 20
 
 
 def answerer(branch: str, block: BlockRef) -> Callable[[Sequence[Query]], list[Answer]]:
@@ -177,6 +180,85 @@ def state_of(recorded: Mapping[str, Any]) -> State:
         shutdown_s=int(market["TroveManager.shutdownTime"]),
         troves=int(market["TroveManager.getTroveIdsCount"]),
     )
+
+
+def replayed(branch: str) -> BranchBook:
+    """The branch's TroveManager from its recorded logs, read as a node's."""
+    (recorded,) = CASSETTE.content["replays"]
+    names = "TroveUpdated", "BatchedTroveUpdated", "BatchUpdated", "TroveOperation", "Liquidation"
+    events = {abi.event(f"liquity_v2.{name}").topic: f"liquity_v2.{name}" for name in names}
+    book = BranchBook()
+    for log in recorded["logs"]:
+        topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+        if log["address"] == recorded["addresses"][f"branch{branch}.TroveManager"] and topics[0] in events:
+            place = int(log["blockNumber"]), log["blockHash"], int(log["logIndex"])
+            data = bytes.fromhex(log["data"][2:])
+            read_log = abi.decode_log(events[topics[0]], log["address"], topics, data, *place)
+            book.add(read_log, int(recorded["block_timestamps"][log["blockNumber"]]))
+    return book
+
+
+@pytest.mark.parametrize("branch", ["0", "1"])
+def test_the_recorded_events_lead_to_the_recorded_troves(branch: str) -> None:
+    (recorded,) = CASSETTE.content["replays"]
+    book, market = replayed(branch), recorded["final"]["market"][branch]
+    assert (book.l_coll, book.l_debt) == (int(market["L_coll"]), int(market["L_boldDebt"]))
+    expected = {key: one for key, one in recorded["expected_accounts"].items() if key.startswith(f"{branch}:")}
+    assert len(expected) >= 7
+    for account in expected.values():
+        identity, told = int(account["troveId"]), account["Troves"]
+        if told["status"] == "3":
+            assert identity not in book.troves
+            continue
+        trove = book.troves[identity]
+        names = "debt", "coll", "stake", "annualInterestRate", "lastDebtUpdateTime", "batchDebtShares"
+        assert [trove.debt, trove.coll, trove.stake, trove.rate, trove.updated_s, trove.shares] == [
+            int(told[name]) for name in names
+        ]
+        assert checksum(trove.manager or ZERO) == checksum(told["interestBatchManager"])
+        sums = account["rewardSnapshots"]
+        assert (trove.snapshot_coll, trove.snapshot_debt) == (int(sums["coll"]), int(sums["boldDebt"]))
+        if trove.manager is not None:
+            assert book.batches[trove.manager] == state_of({"market": market, "account": account}).batch
+
+
+@pytest.mark.parametrize("branch", ["0", "1"])
+def test_what_is_rebuilt_owes_what_the_contract_says(branch: str) -> None:
+    (recorded,) = CASSETTE.content["replays"]
+    book, final = replayed(branch), recorded["final"]
+    told = final["market"][branch]["MultiTroveGetter.getMultipleSortedTroves(branch,0,40)"]
+    assert told
+    for one in told:
+        identity = int(one["id"])
+        trove, (debt, coll) = book.troves[identity], book.pending(identity)
+        batch = book.batches[trove.manager] if trove.manager else None
+        own = trove.debt, trove.coll, trove.rate, trove.updated_s, trove.shares
+        state = State(FACTS, identity, ACTIVE, *own, batch, debt, coll, 0, 10)
+        now = latest(state, int(final["block"]["timestamp"]))
+        assert (now.debt, now.coll) == (int(one["entireDebt"]), int(one["entireColl"]))
+
+
+def test_pending_debt_applied_in_a_batch_is_no_leaving() -> None:
+    book, manager = BranchBook(), "0x" + "ba" * 20
+    sums = {"_snapshotOfTotalCollRedist": 0, "_snapshotOfTotalDebtRedist": 0}
+    batch = {"_interestBatchManager": manager, "_debt": 9, "_annualInterestRate": 1, "_annualManagementFee": 2}
+
+    def add(event: str, **args: Any) -> None:
+        book.add(Log(NOBODY, f"liquity_v2.{event}", args, 1, "", 0), NOW_S)
+
+    add("BatchUpdated", **batch, _totalDebtShares=10)
+    add("BatchedTroveUpdated", _troveId=1, _interestBatchManager=manager, _batchDebtShares=4, _coll=5, _stake=5, **sums)
+    whole = {"_troveId": 1, "_debt": 7, "_coll": 6, "_stake": 6, "_annualInterestRate": 1}
+    add("TroveUpdated", **whole, **sums)
+    add("TroveOperation", _troveId=1, _operation=4)
+    add("BatchUpdated", **batch, _totalDebtShares=13)
+    trove = book.troves[1]
+    assert (trove.manager, trove.shares, trove.coll, trove.debt) == (manager, 7, 6, 0)
+    add("TroveUpdated", **whole, **sums)
+    add("TroveOperation", _troveId=1, _operation=9)
+    add("BatchUpdated", **batch, _totalDebtShares=6)
+    trove = book.troves[1]
+    assert (trove.manager, trove.shares, trove.debt, trove.updated_s) == (None, 0, 7, NOW_S)
 
 
 def test_facts_are_rechecked() -> None:
