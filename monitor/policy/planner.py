@@ -18,6 +18,8 @@ from monitor.core.units import WAD, format_ratio, format_units, mul_div_down, mu
 from monitor.health.amounts import Found, smallest_amount, worst_after
 from monitor.protocols.base import Impossible, Protocol, reaches
 
+OPENINGS = 4
+"""Each is searched after for all that could follow, while a block or two go by."""
 RUNGS = 16
 """A position that more actions would not end is not closed in this way."""
 
@@ -232,28 +234,28 @@ class _Bench:
     def two_rungs(
         self, openings: Sequence[tuple[Step, Found]], steps_from: Callable[[Position], Sequence[Step]]
     ) -> list[Plan]:
-        """An opening in full, after which the owner's collateral leads to the target; the cheapest such, else nothing.
+        """An opening in full, after which the owner's collateral leads to the target; the first such, else nothing.
 
-        An opening pays from the purse, or makes an end of one debt as a close does, if the owner lets it; by itself it
-        leads nowhere near the target. What comes after it is planned anew when it has happened.
+        An opening pays from the purse, or makes an end of one debt as a close does, if the owner lets it. What helps
+        most comes first; only so many are tried. What comes after it is planned anew when it has happened.
         """
-        now_s = self.window_s[0] - 1
-        found: list[tuple[Fraction, list[Plan]]] = []
-        for step, opening in openings:
-            if opening.health is None or not _gain(self.before, opening.health):
-                continue
+        now_s, tries = self.window_s[0] - 1, OPENINGS
+        gains = [(_gain(self.before, found.health), step, found) for step, found in openings if found.health]
+        for gain, step, opening in sorted(gains, key=lambda triple: triple[0], reverse=True):
+            if not gain or not tries:
+                break
             try:
                 position = self.protocol.after(step.position, step.with_amount(opening.amount), now_s)
             except Impossible:
                 continue
             bench = replace(self, before=self.protocol.evaluate(position, self.context))
             after = [last for last in steps_from(position) if last.swap is not None and not last.closes]
+            tries -= any(not last.refused for last in after)
             enough, _, _ = bench.judge(after)
             if enough:
                 opened = replace(self, target=None) if step.closes else self
-                cost = self.price_of(step, opening.amount)
-                found.append((cost, [opened.plan(step, opening), enough[0]]))
-        return min(found, key=lambda pair: pair[0])[1] if found else []
+                return [opened.plan(step, opening), enough[0]]
+        return []
 
     def try_step(self, step: Step) -> tuple[Found, Step, str]:
         """What the step can do, the step within the purse's limits, and why it is out of the question if it is."""

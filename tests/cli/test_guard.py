@@ -67,21 +67,17 @@ def owed(room: Room) -> int:
 
 def test_an_owner_consents_and_is_deleveraged_and_closed_by_hand(room: Room, net: localnet.Localnet) -> None:
     assert "the owner has not configured the guard" in room.run("plan", room.position, "--close", code=4)
-    assert "its owner would send" in room.run("guard", room.position, code=4)
     consent(room)
     assert "nothing is missing" in room.run("guard", room.position)
-    refused = room.run("act", room.position, "--target", "1.4", "--broadcast", code=4)
-    assert "TRIGGER: health is not below the 1.2" in refused
     room.to_health(1.15)
     assert "one of them is wrong" in room.run("act", room.position, "--target", "1.4", "--broadcast", code=4)
     at_one(net, room)
     room.run("act", room.position, "--target", "1.4", "--broadcast", "--until", "mined")
     assert 1.4 <= room.health <= 1.4 * 1.005
 
-    [planned] = room.objects("plan", room.position, "--close")
+    planned, simulated = room.objects("act", room.position, "--close")
     assert [plan["kind"] for plan in planned["plans"]] == ["aave-v3/close"]
-    told = room.objects("act", room.position, "--close")
-    assert told[1]["passes"] is True
+    assert simulated["passes"] is True
     guard = net.guards[MARKET].guard
     room.chain.send(room.owner, guard, "set_paused(bool)", True)
     assert "PAUSED" in room.run("act", room.position, "--close", "--broadcast", code=4)
@@ -90,7 +86,6 @@ def test_an_owner_consents_and_is_deleveraged_and_closed_by_hand(room: Room, net
     assert room.nonce == 1
     room.run("act", room.position, "--close", "--broadcast", "--until", "mined")
     assert owed(room) == 0
-    assert "there is no debt to close" in room.run("act", room.position, "--close", "--broadcast")
     assert room.nonce == 2
     assert [one["kind"] for one in room.objects("history")] == ["aave-v3/deleverage", "aave-v3/close"]
 

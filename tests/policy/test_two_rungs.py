@@ -63,13 +63,13 @@ def test_a_debt_is_made_an_end_of_before_another_is_paid_in_part() -> None:
     assert proposal.plans == ()
     opening, last = proposal.ladder
     assert [(plan.intent.kind, plan.asset) for plan in proposal.ladder] == [
-        ("aave-v3/close", asset(2)),  # 400 of T1 would do as well, and cost more
-        ("aave-v3/deleverage", asset(1)),
+        ("aave-v3/close", asset(1)),  # which helps most
+        ("aave-v3/deleverage", asset(2)),
     ]
-    assert opening.amount == 200 * ONE
+    assert opening.amount == 400 * ONE
     assert last.before.verdict == opening.expected.verdict
-    # (800 - x) * 0.8 / (400 - x) = 3, but for what the exchange takes
-    assert 254 * ONE < last.amount < 256 * ONE
+    # (600 - x) * 0.8 / (200 - x) = 3, but for what the exchange takes
+    assert 54 * ONE < last.amount < 56 * ONE
     assert "deleverage T1 by T0: it leads to a health of 2.39" in "; ".join(opening.refused)
 
 
