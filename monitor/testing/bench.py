@@ -71,5 +71,25 @@ def mirror_command(accounts: int, rounds: int, blocks: int, quick: bool, as_json
         click.echo("\n".join([*figures.table(found), *(one.line() for one in compared)]))
 
 
+@cli.command("read")
+@click.option("--accounts", type=click.IntRange(1_000), default=10_000, show_default=True, help="So many borrowers.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="So many turns for everybody.")
+@click.option("--version", "only", type=click.Choice(["3.0", "3.6"]), help="Of Aave V3; default: both.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def read_command(accounts: int, rounds: int, only: str | None, as_json: bool) -> None:
+    """The health of a whole market at one block, beside multicall.py, aggregate3 and a web3.py loop."""
+    from monitor.testing import bench_read, figures
+    from monitor.testing.aave_v3_market import VERSIONS
+
+    found = []
+    for version in VERSIONS:
+        if only in {None, version}:
+            found += bench_read.figures(bench_read.measure(version, accounts, rounds))
+    click.echo(json.dumps(figures.report(found)) if as_json else "\n".join(figures.table(found)))
+    if failed := [f"{one.id} {one.what}" for one in found if one.failed]:
+        click.echo(f"beyond its limit: {', '.join(failed)}", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
     cli()

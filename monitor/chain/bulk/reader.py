@@ -74,6 +74,11 @@ class BulkReader:
         self._standing: dict[str, list[Rung]] = {}
         self._proven: dict[str, Rung] = {}
 
+    @property
+    def gas_an_account(self) -> int | None:
+        """Of the last answer that told it."""
+        return next((rung.gas_an_account for rung in self._proven.values() if rung.gas_an_account), None)
+
     async def read(self, owners: U8, block: BlockRef, progress: Callable[[int], None] = lambda _: None) -> Swept:
         """`owners`: (n, 20), each once. `progress` is told how many more have been read. May raise: ChainError."""
         work, used, trouble = Work.of(owners, progress), list[str](), list[ChainError]()
