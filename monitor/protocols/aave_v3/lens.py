@@ -33,6 +33,8 @@ GET_STABLE = {
     UPDATE: (bytes.fromhex("79ce6b8c"), 40),
 }
 """StableDebtToken: principalBalanceOf, getUserStableRate, getUserLastUpdated (address); bits of their answers"""
+BORROWERS = ("aave_v3_pool.Borrow", 2)
+"""Event and topic in which everybody who owes was named once: debt begins by borrowing and cannot be handed on."""
 HEAD_BYTES, GAP_BYTES, ENTRY_BYTES, NOTE_BYTES = 32, 32, 16, 43
 FAILURES = {
     0xFFFF: "the balance of bit {} could not be read",
