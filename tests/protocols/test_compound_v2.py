@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -49,6 +51,7 @@ from monitor.protocols.compound_v2.math import (
     Stuck,
     accrued,
     liquidate,
+    liquidity,
     worst_accruals,
 )
 from monitor.protocols.compound_v2.reading import Context
@@ -333,6 +336,36 @@ def test_collateral_that_accrues_only_helps_where_the_call_accrues_it() -> None:
     """Two collaterals: the one that is not seized is left stale, since nobody who liquidates would accrue it."""
     held = holding(ETH, tokens=5 * 10**9), holding(BAT, tokens=5 * 10**9), holding(DAI, debt=1000 * WAD)
     assert worst_accruals(position(*held).state, position().prices, 200) == {BAT.token, DAI.token}
+
+
+def test_the_worst_accruals_are_the_worst_of_all_that_a_stranger_could_make() -> None:
+    """Against every set of markets that holds a debt and a collateral, over seeded accounts of three stale markets."""
+    dice = random.Random(20_240_817)
+    for _ in range(60):
+        held = [
+            holding(
+                facts,
+                tokens=dice.choice((0, 10**9, 7 * 10**9)),
+                debt=dice.choice((0, 300 * WAD, 900 * WAD)),
+                borrow_rate=dice.choice((0, 10**10, 10**12)),
+                borrows=dice.choice((10**22, 10**24)),
+                accrued_at=dice.choice((100, 90_000)),
+                exchange_rate=2 * 10**26,
+            )
+            for facts in (ETH, DAI, BAT)
+        ]
+        found = position(*held)
+        tokens = [one.token for one in held]
+        calls = [{owed.token, one.token} for owed in held if owed.debt.principal for one in held if one.tokens]
+        sets = [set(some) for size in range(4) for some in combinations(tokens, size)]
+        margins = [
+            liquidity(found.state, found.prices, 100_000, accrue).margin
+            for accrue in sets
+            if any(call <= accrue for call in calls)
+        ]
+        if margins:
+            worst = worst_accruals(found.state, found.prices, 100_000)
+            assert liquidity(found.state, found.prices, 100_000, worst).margin == min(margins)
 
 
 def test_the_price_of_an_entered_market_without_balance_is_needed_except_on_venus() -> None:
