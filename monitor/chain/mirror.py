@@ -198,7 +198,8 @@ class Mirror(Generic[G]):
     async def follow(self, head: BlockRef) -> Step[G] | None:
         """Bring the accounts to this head; None if it is no news.
 
-        May raise: ChainError, CallFailed (nothing is lost, the next head is tried), MarketChanged.
+        May raise: ChainError, CallFailed, MarketChanged. Nothing is lost then: try the next head, and decide nothing
+        until there is a step again, for blocks may have been undone already.
         """
         growth = await self._growth(head)
         if growth is None:
@@ -309,7 +310,7 @@ class Mirror(Generic[G]):
         if blocks:
             self._records.append(_Record(self.tip, count, before, unknown))
             self._path.extend(blocks)
-            while self._records[0].base.number < self._path[0].number:
+            while self._records and self._records[0].base.number < self._path[0].number:
                 self._records.popleft()
         return told | before.keys()
 

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from monitor.chain.mirror import MarketChanged
+from monitor.chain.mirror import MarketChanged, Mirror, Reading
 from monitor.chain.mirror_file import Identity, Saved, load, save
 from monitor.chain.rpc_chain import RpcChain
+from monitor.core.types import BlockRef
 from monitor.protocols.ledger import Account
+from monitor.testing.aave_v3_people import BORROW, SUPPLY
 from monitor.testing.market_activity import Activity
 from tests.localnet_fixtures import AnvilAave
-from tests.mirror.world import open_world, people
+from tests.mirror.world import GetterAccounts, open_world, people
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow]
 BOTH = pytest.mark.parametrize("anvil_aave", ["3.0", "3.6"], indirect=True)
+
+
+class Blind:
+    """Reads all accounts but one."""
+
+    def __init__(self, accounts: GetterAccounts, hidden: bytes) -> None:
+        self.accounts, self.hidden = accounts, hidden
+
+    async def read(self, owners: Sequence[bytes], block: BlockRef) -> Reading:
+        found = await self.accounts.read([owner for owner in owners if owner != self.hidden], block)
+        return Reading(found.columns, {owner: "hidden" for owner in owners if owner == self.hidden})
+
+    async def newcomers(self, first: int, block: BlockRef) -> list[bytes]:
+        return await self.accounts.newcomers(first, block)
+
+
 KINDS = {
     *("supply", "withdraw", "borrow", "repay", "repay with aTokens", "transfer", "liquidate", "collateral", "e-mode"),
     *("treasury", "price", "parameter"),
@@ -94,6 +113,83 @@ async def test_a_reorganisation_beyond_the_journal_reads_everything_anew(anvil_a
             step = await world.mirror.follow(await chain.block())
         assert step is not None
         assert step.whole == "deep reorganisation"
+        await world.agree()
+
+
+async def test_a_reorganisation_and_a_gap_together_may_be_longer_than_the_journal(anvil_aave: AnvilAave) -> None:
+    """Five blocks go and thirteen come, where nine are kept; then the journal has no way back beyond them."""
+    node = anvil_aave.chain
+    async with RpcChain(anvil_aave.process.url) as chain:
+        world = await open_world(chain, anvil_aave.market, window=8)
+        await world.mirror.start(people(anvil_aave.market), await chain.block())
+        node.mine(3)
+        await world.mirror.follow(await chain.block())
+        with Activity(node, anvil_aave.market) as activity:
+            await world.mirror.follow(await chain.block())
+            before = node.snapshot()
+            for _ in range(5):
+                activity.block()
+                await world.mirror.follow(await chain.block())
+            node.revert(before)
+            for _ in range(13):
+                activity.block(most=2)
+            step = await world.mirror.follow(await chain.block())
+            assert step is not None
+            assert (step.whole, step.undone) == ("", 5)
+            await world.agree()
+            activity.block()
+            assert await world.mirror.follow(await chain.block()) is not None
+            await world.agree()
+
+
+async def test_who_came_with_a_block_that_left_the_chain_stays_and_is_read_anew(anvil_aave: AnvilAave) -> None:
+    node, market = anvil_aave.chain, anvil_aave.market
+    newcomer = node.account("came and went")
+    row = len(people(market))
+    async with RpcChain(anvil_aave.process.url) as chain:
+        world = await open_world(chain, market)
+        mirror = world.mirror
+        await mirror.start(people(market), await chain.block())
+        weth, usdc = market.reserves["WETH"], market.reserves["USDC"]
+        node.send(market.lender, market.pool, SUPPLY, weth.asset, 10**18, newcomer, 0)
+        before = node.snapshot()
+        node.send(newcomer, market.pool, BORROW, usdc.asset, 10**6, 2, 0, newcomer)
+        step = await mirror.follow(await chain.block())
+        assert step is not None
+        assert step.rows == (row,)
+        node.revert(before)
+        node.warp(77)
+        node.mine()
+        step = await mirror.follow(await chain.block())
+        assert step is not None
+        assert (step.rows, step.unknown, step.undone) == ((row,), {}, 1)
+        assert list(mirror.ledger.account(row).balances) == [2 * weth.id + 1]
+        await world.agree()
+
+
+async def test_who_cannot_be_read_is_unknown_until_it_can(anvil_aave: AnvilAave) -> None:
+    """Never a row that looks like an empty account, nor like what it was before."""
+    node, market = anvil_aave.chain, anvil_aave.market
+    hidden = people(market)[4]
+    async with RpcChain(anvil_aave.process.url) as chain:
+        world = await open_world(chain, market)
+        accounts = Blind(world.accounts, hidden)
+        mirror = Mirror(chain, world.market, accounts)
+        step = await mirror.start(people(market), await chain.block())
+        row = mirror.ledger.find(hidden)
+        assert row is not None
+        assert step.unknown == {row: "hidden"}
+        node.mine()
+        again = await mirror.follow(await chain.block())
+        assert again is not None
+        assert again.unknown == {row: "hidden"}
+        assert await mirror.settle() is None
+        accounts.hidden = b""
+        node.mine()
+        again = await mirror.follow(await chain.block())
+        assert again is not None
+        assert (again.rows, again.unknown) == ((row,), {})
+        world.mirror = mirror
         await world.agree()
 
 

@@ -19,7 +19,7 @@ from monitor.protocols.aave_v3 import static
 from monitor.protocols.aave_v3.lens import read_survey
 from monitor.protocols.aave_v3.reading import A_TOKEN, STABLE_TOKEN, VARIABLE_TOKEN, pool_call, token_call
 from monitor.protocols.aave_v3.records import ZERO, Facts
-from monitor.protocols.aave_v3.replay import EVENTS, MINT, STABLE_MINT, AaveReplay, read_replay
+from monitor.protocols.aave_v3.replay import EVENTS, MINT, STABLE_MINT, read_replay
 from monitor.protocols.columns import Columns
 from monitor.protocols.ledger import Account, Ledger
 from monitor.testing.aave_v3_market import AaveMarket
@@ -98,9 +98,8 @@ class World:
 
     chain: RpcChain
     accounts: GetterAccounts
-    replay: AaveReplay
     mirror: Mirror[list[int]]
-    facts: Facts
+    market: Market[list[int]]
 
     async def agree(self) -> None:
         """The mirror's accounts are the chain's at its tip: all of them, bit by bit."""
@@ -142,7 +141,7 @@ async def open_world(chain: RpcChain, market: AaveMarket, **more: object) -> Wor
     described = Market(replay, prices, lambda _: static.read_recheck(facts))
     bulk = BulkAccounts(BulkReader(chain, await run(chain, read_survey(facts), block)), accounts.newcomers)
     mirror: Mirror[list[int]] = Mirror(chain, described, bulk, **more)  # type: ignore[arg-type]
-    return World(chain, accounts, replay, mirror, facts)
+    return World(chain, accounts, mirror, described)
 
 
 def people(market: AaveMarket) -> list[bytes]:
