@@ -246,6 +246,22 @@ def test_explain_ends_with_the_verdict(name: str) -> None:
             assert last.value == f"{verdict.numerator} / {verdict.denominator}"
 
 
+@pytest.mark.parametrize("name", list(COUNTS))
+def test_probes_say_of_single_prices_and_times_what_the_verdict_says(name: str) -> None:
+    for at in range(0, COUNTS[name][0], 6):
+        position, protocol = read(name, at), FORKS[name]
+        moments = [position.block.timestamp + later for later in (0, 1, 10**6, 10**9)]
+        for key, price in position.prices.items():
+            probe = protocol.unhealthy_between_prices(position, key)
+            for one in (price // 100, price - 1, price, price + 1, price * 100):
+                verdict = protocol.evaluate(with_price(position, key, one)).verdict
+                assert probe(one, one) is (isinstance(verdict, Known) and verdict.unhealthy)
+        for moment in moments:
+            verdict = protocol.evaluate(position, at_s=moment).verdict
+            told = protocol.unhealthy_between_times(position)(moment, moment)
+            assert told is (isinstance(verdict, Known) and verdict.unhealthy)
+
+
 # -- made by hand ------------------------------------------------------------------------------------------------------
 
 ETH = MarketFacts("0x" + "aa" * 20, None, "ETH", 18)

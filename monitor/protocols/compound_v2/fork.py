@@ -12,7 +12,7 @@ clocks, other protocols. What is not told: ages of prices, since each fork's ora
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from monitor.core.errors import ProtocolError
@@ -41,7 +41,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import ZERO, as_price
-from monitor.protocols.base import Protocol, Truth
+from monitor.protocols.base import Protocol, Truth, with_price
 from monitor.protocols.compound_v2 import reading
 from monitor.protocols.compound_v2.math import (
     Facts,
@@ -173,7 +173,27 @@ class CompoundFork(Protocol[Facts, Context]):
         incentives = tuple(one.market.incentive for one in state.holdings)
         return state.facts.oracle, state.close_factor, state.pool, rows, incentives
 
+    def unhealthy_between_prices(
+        self, position: Position, key: str, at_s: int | None = None
+    ) -> Callable[[int, int], bool | None]:
+        """As the default, by the verdict alone: who could liquidate takes far longer to tell."""
+
+        def unhealthy(price: int) -> bool:
+            return self._unhealthy(with_price(position, key, price), at_s)
+
+        return lambda low, high: _by_ends(unhealthy, low, high)
+
+    def unhealthy_between_times(self, position: Position) -> Callable[[int, int], bool | None]:
+        return lambda low, high: _by_ends(lambda at_s: self._unhealthy(position, at_s), low, high)
+
     # -- judging -------------------------------------------------------------------------------------------------------
+
+    def _unhealthy(self, position: Position, at_s: int | None) -> bool:
+        try:
+            verdict = _verdict(_worst(position.state, position.prices, self._now(position, at_s)))
+        except (Rejected, Stuck, Overflows, _Pace):
+            return False
+        return isinstance(verdict, Known) and verdict.unhealthy and not self._doubt(position.state, None)
 
     def _now(self, position: Position, at_s: int | None) -> int:
         """In the fork's clock. May raise: _Pace."""
@@ -203,13 +223,16 @@ class CompoundFork(Protocol[Facts, Context]):
     ) -> bool | None:
         """Whether the bare call succeeds for some pair with the most that passes; None if a gate that matters is."""
         found: set[bool | None] = set()
+        healthy = _healthy(state, prices, now)
         for debt in state.debts:
+            if healthy and self._released(state, context, debt) is False:
+                continue  # no call can find a shortfall where not even the worst one does
             for seized in state.holdings:
                 if seized.tokens:
                     found.add(self._passes(state, prices, context, now, debt, seized))
         if True in found:
             return True
-        if state.vai and _unhealthy(state, prices, now):
+        if state.vai and not healthy:
             return None  # VAI is liquidated through its controller, whose gates are not read
         return None if None in found else False
 
@@ -292,12 +315,17 @@ def _worst(state: State, prices: Mapping[Address, int], now: int) -> Sums:
     return liquidity(state, prices, now, worst_accruals(state, prices, now))
 
 
-def _unhealthy(state: State, prices: Mapping[Address, int], now: int) -> bool:
+def _healthy(state: State, prices: Mapping[Address, int], now: int) -> bool:
+    """Whether no sequence of accruals and a call finds a shortfall, whatever the last unit of any debt."""
     try:
-        sums = _worst(state, prices, now)
+        return _worst(state, prices, now).margin >= 0
     except (Rejected, Stuck, Overflows):
         return False
-    return sums.debt_high > sums.collateral
+
+
+def _by_ends(unhealthy: Callable[[int], bool], low: int, high: int) -> bool | None:
+    ends = {unhealthy(low), unhealthy(high)}
+    return None if len(ends) > 1 else ends.pop()
 
 
 def _reported(state: State, prices: Mapping[Address, int]) -> dict[str, int]:
