@@ -182,6 +182,18 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """What an intent moves between the guardian's purse and `holder`: what leaves one of the two arrives at the other.
+
+    `pays`: the purse pays, and no more than the intent's amount; else it receives.
+    """
+
+    asset: Address
+    holder: Address
+    pays: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one plan may cost at most: gas units, wei per gas, wei in all, and until which chain time it may land.
 

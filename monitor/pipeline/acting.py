@@ -36,7 +36,7 @@ from monitor.pipeline.basis import Basis, fetch_basis
 from monitor.pipeline.beside import Sources, doubts
 from monitor.pipeline.guardians import Guardian, line_prices
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
-from monitor.pipeline.measure import fetch_moved, odd_transfer
+from monitor.pipeline.measure import fetch_moved, odd_receipt, odd_transfer
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.positions import draft_id, market_of
 from monitor.pipeline.snapshot import read_markets
@@ -141,9 +141,7 @@ class Recheck:
         if draft.intent.kind == APPROVE:
             return await self._approval(draft, head)
         if is_liquidation(draft):
-            ref, _ = market_of(draft.intent.position_id)
-            why = await no_longer_worth(self.chain, self.memory, draft, ref, head)
-            return NoLongerNeeded(why) if why else None
+            return await self._liquidation(draft, head)
         decision = json.loads(draft.decision)
         ref, owner = market_of(draft.intent.position_id)
         states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head, self.beside)
@@ -170,20 +168,34 @@ class Recheck:
             return NoLongerNeeded("; ".join(filter(None, [f"health is {shown(health)}", told(since)])))
         if too_much(protocol, found, draft, decision.get("health_expected"), head.timestamp):
             return Outdated(f"the position has recovered so far that the plan would overshoot: {ANEW}")
-        receiver = None if known is None else protocol.receiver(known.facts, draft.intent)
-        return None if receiver is None else await self._transfer(draft, decision.get("symbol", ""), receiver, head)
+        return None if known is None else await self._transfer(draft, protocol, known.facts, head)
 
-    async def _transfer(self, draft: Draft, symbol: str, receiver: Address, head: BlockRef) -> Unfit | None:
-        """Whether the asset moves as asked, where that can be measured."""
-        if {draft.asset.lower(), symbol.lower()} & self.odd_tokens:
+    async def _liquidation(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Unfit | None:
+        ref, _ = market_of(draft.intent.position_id)
+        if why := await no_longer_worth(self.chain, self.memory, draft, ref, head):
+            return NoLongerNeeded(why)
+        protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
+        known = self.memory.recall(ref, protocol)
+        return None if known is None else await self._transfer(draft, protocol, known.facts, head)
+
+    async def _transfer(self, draft: Draft, protocol: Protocol[Any, Any], facts: Any, head: BlockRef) -> Unfit | None:
+        """Whether assets move to and from the purse as they should, where that can be measured."""
+        symbols = protocol.symbols(facts)
+        moves = [
+            move
+            for move in protocol.moves(facts, draft.intent)
+            if not {move.asset.lower(), symbols.get(move.asset, "").lower()} & self.odd_tokens
+        ]
+        if not moves:
             return None
-        call, views = (
-            self.build(draft.intent),
-            [(draft.asset, "erc20.balanceOf", (x,)) for x in (draft.signer, receiver)],
-        )
+        call = self.build(draft.intent)
+        views = [(move.asset, "erc20.balanceOf", (who,)) for move in moves for who in (draft.signer, move.holder)]
         moved = await fetch_moved(self.chain, draft.signer, call, draft.gas, head, views)
-        why = odd_transfer(draft.amount, *moved) if moved is not None else ""
-        return Unfit(f"{symbol} {why}") if why else None
+        for move, purse, holder in zip(moves, (moved or [])[::2], (moved or [])[1::2], strict=moved is not None):
+            why = odd_transfer(draft.amount, purse, holder) if move.pays else odd_receipt(purse, holder)
+            if why:
+                return Unfit(f"{symbols.get(move.asset, move.asset)} {why}")
+        return None
 
     async def _approval(self, draft: Draft, head: BlockRef) -> Unfit | None:
         """Whether the allowance is granted, by more than the token's word for it."""

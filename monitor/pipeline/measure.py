@@ -60,9 +60,17 @@ def _fields(sender: Address, to: Address, data: bytes) -> dict[str, str]:
     return {"from": sender, "to": to, "data": "0x" + data.hex()}
 
 
-def odd_transfer(asked: int, purse: tuple[int, int], receiver: tuple[int, int]) -> str:
-    """Why this is no plain transfer of at most what was asked; empty if it is one."""
-    lost, gained = purse[0] - purse[1], receiver[1] - receiver[0]
+def odd_transfer(asked: int, purse: tuple[int, int], holder: tuple[int, int]) -> str:
+    """Why this is no plain transfer to the holder of at most what was asked; empty if it is one."""
+    lost, gained = purse[0] - purse[1], holder[1] - holder[0]
     if 0 < lost <= asked and gained == lost:
         return ""
     return f"{ODD}: of {asked} the purse loses {lost}, and {gained} arrive"
+
+
+def odd_receipt(purse: tuple[int, int], holder: tuple[int, int]) -> str:
+    """Why this is no plain transfer from the holder to the purse; empty if it is one."""
+    lost, gained = holder[0] - holder[1], purse[1] - purse[0]
+    if lost > 0 and gained == lost:
+        return ""
+    return f"{ODD}: {lost} leave the market, and {gained} arrive in the purse"

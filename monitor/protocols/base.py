@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
 
-from monitor.core.actions import Intent, Step, Template
+from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
@@ -256,9 +256,9 @@ class Protocol(ABC, Generic[M, C]):
         """
         return done(0)
 
-    def receiver(self, facts: M, intent: Intent) -> Address | None:
-        """Who must receive exactly what the intent takes from the guardian's purse; None if it takes nothing."""
-        return None
+    def moves(self, facts: M, intent: Intent) -> tuple[Move, ...]:
+        """What the intent moves to and from the guardian's purse, each asset once; empty if nothing."""
+        return ()
 
     def trades(self, intent: Intent) -> tuple[Address, ...]:
         """The assets that the intent exchanges for one another on a market; empty if none."""

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from monitor.core.actions import ActionState
+from monitor.core.guardian import LiquidateConfig
+from monitor.execution.executor import Unfit
 from monitor.execution.limits import AssetLimits
 from monitor.journal.rows import Draft
 from monitor.pipeline.acting import Recheck, approval_of
+from monitor.pipeline.guardians import Guardian
+from monitor.pipeline.liquidations import Wishes, chances, liquidation_draft
 from monitor.testing.yul import compile_yul
 from tests.faults.rows import row
 from tests.rescue.lab import RescueLab
@@ -81,14 +85,52 @@ async def test_a_known_odd_token(rescue: RescueLab) -> None:
     assert lab.nonce == 1
 
 
+async def not_looked_at(*_: object) -> None:
+    return None
+
+
+@row(
+    "O12",
+    "liquidations too: a debt or a collateral that moves otherwise is left alone, unless its user knows it",
+    "monitor.pipeline.acting:Recheck._transfer",
+    limit="where no endpoint has eth_simulateV1 nothing is measured; a flash loan's profit is held to on chain",
+    careless=not_looked_at,
+)
+async def test_liquidations_of_odd_tokens(rescues: RescueLab) -> None:
+    lab = rescues
+    much = Fraction(10**6)
+    liquidate = LiquidateConfig(per_action=much, per_position_day=much, per_key_day=much)
+    guardian = Guardian(lab.guardian.config.model_copy(update={"liquidate": liquidate}), lab.folder)
+    lab.to_health(Fraction(98, 100))
+    seen = await lab.look_only()
+    found = chances(seen, lab.report, guardian, Wishes(), fee_cap=10**9, clock=lab.clock)
+    assert found.terms is not None
+    draft = liquidation_draft(found.found.bids[0], found.terms, guardian, 0)
+
+    async def objection(*known: str) -> str:
+        head = await lab.reader.block("latest")
+        said = await Recheck(lab.reader, lab.memory, odd_tokens=frozenset(known))(draft, head)
+        assert said is None or isinstance(said, Unfit), said
+        return said.reason if said else ""
+
+    assert await objection() == ""
+    for symbol, wrinkle, told in (
+        ("USDC", FEE, "USDC moves otherwise than asked: of"),
+        ("USDC", SENDER_PAYS, "USDC moves otherwise than asked: of"),
+        ("WETH", FEE, "arrive in the purse"),
+        ("WETH", REBASING, "arrive in the purse"),
+    ):
+        before = lab.chain.snapshot()
+        make_odd(lab, symbol, wrinkle)
+        assert told in await objection()
+        assert await objection(symbol.lower()) == ""
+        lab.chain.revert(before)
+
+
 async def not_simulated(*_: object, **__: object) -> Any:
     from monitor.execution.port import Passed
 
     return Passed(None)
-
-
-async def not_looked_at(*_: object) -> None:
-    return None
 
 
 @row(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from monitor.core.actions import Intent, Step, Template
+from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
@@ -42,7 +42,7 @@ from monitor.protocols.aave_v3.rescue import steps
 from monitor.protocols.aave_v3.reverts import NAMES
 from monitor.protocols.aave_v3.search import amount_guess, amount_probe, moment_probe, price_probe, time_probe
 from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_static
-from monitor.protocols.aave_v3.templates import CLOSE, DELEVERAGE, REPAY, SUPPLY, TEMPLATES
+from monitor.protocols.aave_v3.templates import CLOSE, DELEVERAGE, LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
@@ -191,10 +191,15 @@ class AaveV3(Protocol[Facts, Context]):
             return done(0)
         return read_grace(facts)
 
-    def receiver(self, facts: Facts, intent: Intent) -> Address | None:
-        if intent.kind not in (REPAY.kind, SUPPLY.kind):
-            return None
-        return next((one.a_token for one in facts.reserves if one.asset == intent.args["asset"]), None)
+    def moves(self, facts: Facts, intent: Intent) -> tuple[Move, ...]:
+        """Reserves are held by their aTokens. Where debt and collateral are one asset, the purse gains in all."""
+        if intent.kind in (REPAY.kind, SUPPLY.kind):
+            pays = {str(intent.args["asset"]): True}
+        elif intent.kind == LIQUIDATE.kind:
+            pays = {str(intent.args["debtAsset"]): True, str(intent.args["collateralAsset"]): False}
+        else:
+            return ()
+        return tuple(Move(one.asset, one.a_token, pays[one.asset]) for one in facts.reserves if one.asset in pays)
 
     def trades(self, intent: Intent) -> tuple[Address, ...]:
         """A debt that is paid with the same asset needs no exchange."""
