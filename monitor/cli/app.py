@@ -117,6 +117,15 @@ def run(args: Sequence[str]) -> int:
         # the interpreter flushes once more at exit, and would complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as failed:
+        from monitor.cli.screen import FULL
+
+        if failed.errno not in FULL:
+            tell_bug()
+            return UNEXPECTED
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # as above
+        click.echo(f"levmon: not all of the output could be written: {failed.strerror}", err=True)
+        return UNEXPECTED
     except click.ClickException as wrong:
         wrong.show()
         return USAGE

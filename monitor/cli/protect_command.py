@@ -70,7 +70,7 @@ async def _protect(
 ) -> int:
     from monitor.cli.guarding import guardian_for
     from monitor.cli.protecting import protected_subjects
-    from monitor.cli.resources import require_files
+    from monitor.cli.resources import require_machine
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines
     from monitor.cli.telling import telling
@@ -80,7 +80,7 @@ async def _protect(
 
     async with opened(wanted) as session:
         guardian = guardian_for(session.targets, None)
-        require_files(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
+        require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         config = session.targets.config
         rules = protections(config) if config is not None else ()
         if broadcast and not guardian.config.armed:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from monitor.cli import screen
+
 if TYPE_CHECKING:
     from monitor.cli.session import Open
     from monitor.cli.sinks import Sink
@@ -45,11 +47,8 @@ class Events:
     def alerts(self, text: str) -> None:
         """How the channels fare."""
         if self._json:
-            click.echo(json.dumps({"schema": "levmon.event/1", "kind": "alerts", "text": text}, separators=(",", ":")))
-        else:
-            from monitor.cli import screen
-
-            screen.echo([text])
+            text = json.dumps({"schema": "levmon.event/1", "kind": "alerts", "text": text}, separators=(",", ":"))
+        screen.log(text)
 
     def tell(self, chain: Open, events: list[Event], block: BlockRef | None) -> None:
         """Decisions and what became of them."""
@@ -61,11 +60,9 @@ class Events:
         if self._json:
             number = None if block is None else str(block.number)
             told = {"schema": "levmon.event/1", "chain": chain.name, "block": number, "kind": kind, **fields}
-            click.echo(json.dumps({**told, "text": click.unstyle(text)}, separators=(",", ":")))
+            screen.log(json.dumps({**told, "text": click.unstyle(text)}, separators=(",", ":")))
         else:
-            from monitor.cli import screen
-
-            screen.echo([f"{chain.name} {block.number if block else '-'}  {text}"])
+            screen.log(f"{chain.name} {block.number if block else '-'}  {text}")
 
 
 def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:

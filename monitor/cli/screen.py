@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -23,8 +24,23 @@ def width() -> int | None:
 
 
 def echo(lines: Iterable[str]) -> None:
-    """Print, with colour where there is any."""
+    """Print, with colour where there is any. May raise: OSError."""
     click.echo("\n".join(lines), color=colour())
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def log(text: str) -> None:
+    """A line of a daemon. Lost where the disk under the output is full: watching and acting go on without it.
+
+    What was done is in the journal and in the alerts. Rotating is for whoever keeps the output, since no file is ours.
+    """
+    try:
+        click.echo(text, color=colour())
+    except OSError as failed:
+        if failed.errno not in FULL:
+            raise
 
 
 def live() -> bool:

@@ -69,7 +69,7 @@ class JsonLines(Sink):
 
     def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
         for report in tick.snapshot.reports:
-            click.echo(report.to_json())
+            screen.log(report.to_json())
 
 
 class Lines(Sink):
@@ -85,7 +85,7 @@ class Lines(Sink):
 
     def idle(self) -> None:
         quiet_s = int(time.monotonic() - self._came_at)
-        screen.echo([f"no new block for {quiet_s} s; {table.summary(list(self._newest.values()))}"])
+        screen.log(f"no new block for {quiet_s} s; {table.summary(list(self._newest.values()))}")
 
     def _render(self, chain: str, tick: Tick, before: dict[str, Report]) -> None:
         block = tick.snapshot.block
@@ -98,7 +98,7 @@ class Lines(Sink):
             skipped = f"; {blocks} skipped since the line before" if self._skipped else ""
             lines.append(f"{at}  {table.summary(tick.snapshot.reports)}{skipped}")
             self._told_at, self._skipped = now, 0
-            screen.echo(lines)
+            screen.log("\n".join(lines))
 
 
 def _changes(tick: Tick, before: dict[str, Report], who: Callable[[Report], str] = table.full_owner) -> Iterator[str]:

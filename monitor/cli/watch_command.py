@@ -76,7 +76,7 @@ class Shown:
 
 
 async def _watch(wanted: Wanted, shown: Shown) -> int:
-    from monitor.cli.resources import require_files
+    from monitor.cli.resources import require_machine
     from monitor.cli.screen import live
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines, LiveTable
@@ -84,7 +84,7 @@ async def _watch(wanted: Wanted, shown: Shown) -> int:
     from monitor.policy.levels import exit_code
 
     async with opened(wanted) as session, until_sigterm() as stop, Watchdog():
-        require_files(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
+        require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         sink = JsonLines() if shown.as_json else LiveTable() if live() else Lines(shown.heartbeat_s)
         queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
         followers = [

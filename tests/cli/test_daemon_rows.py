@@ -1,18 +1,26 @@
-"""Rows P23 and P25: a daemon that cannot go on ends, and one that the machine does not grant enough does not begin."""
+"""Rows P23 to P25: a daemon that cannot go on ends, and one that the machine does not grant enough does not begin."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import resource
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
+
 from monitor.cli import protect_command, resources
+from monitor.cli.protect_events import Events
+from monitor.cli.sinks import JsonLines, Lines
 from monitor.core.errors import ChainError, ConfigError
 from monitor.core.types import BlockRef
+from monitor.pipeline.snapshot import Snapshot
+from monitor.pipeline.watch import Tick
 from monitor.pipeline.watchdog import EXIT_CODE, Watchdog
 from tests.execution.test_process_rows import in_child
 from tests.faults.lab import Lab, outcome
@@ -105,6 +113,34 @@ def no_check(_: int) -> None:
     pass
 
 
+def only_echo(text: str) -> None:
+    click.echo(text)
+
+
+@row(
+    "P24",
+    "the disk under the output is full: what cannot be said is lost, and the daemon goes on",
+    "monitor.cli.screen:log",
+    limit="levmon keeps no log file: rotating is for whoever keeps the output",
+    careless=only_echo,
+)
+def test_full_log_disk() -> None:
+    def work() -> None:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # a buffer of its own, as after a start
+        chain: Any = SimpleNamespace(name="local")
+        tick = Tick(Snapshot(None, (), {}), trouble=ChainError("no head"))
+        for events in (Events(True, JsonLines()), Events(False, Lines(0))):
+            for _ in range(2000):  # far more than any buffer holds
+                events.note(chain, "rules", "were read anew")
+                events.alerts("all is well")
+                events.show(chain, tick)
+            events.lines.idle()
+        os._exit(42)
+
+    assert in_child(work) == 42
+
+
 @row(
     "P25",
     "too few open files: it says so at the start, or takes what it may",
@@ -124,6 +160,34 @@ def test_ulimit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))
         resources.require_files(3)
         os._exit(42 if resource.getrlimit(resource.RLIMIT_NOFILE) == (112, 256) else 1)
+
+    assert in_child(refused) == 42
+    assert in_child(raised) == 42
+
+
+@row(
+    "P25",
+    "too little memory (ulimit -v): it says so at the start, or takes what it may",
+    "monitor.cli.resources:require_memory",
+    careless=lambda: None,
+)
+def test_ulimit_of_memory() -> None:
+    def limited(soft: int, hard: int) -> None:
+        resources.MEMORY_MIB = 64 << 10  # so that the limits are far from what this process has already
+        resource.setrlimit(resource.RLIMIT_AS, (soft << 30, hard << 30))
+
+    def refused() -> None:
+        limited(32, 48)
+        try:
+            resources.require_machine(1)
+        except ConfigError as error:
+            os._exit(42 if "ulimit -v 67108864" in error.hint else 1)
+        os._exit(1)
+
+    def raised() -> None:
+        limited(32, 128)
+        resources.require_machine(1)
+        os._exit(42 if resource.getrlimit(resource.RLIMIT_AS) == (64 << 30, 128 << 30) else 1)
 
     assert in_child(refused) == 42
     assert in_child(raised) == 42

@@ -51,6 +51,16 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+STARVED = 43
+
+
+def starve() -> None:
+    """Allow no more memory than there is, and ask for some."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+    bytearray(2**28)
+
+
 def raised(work: Callable[[], object]) -> type[BaseException] | None:
     try:
         work()
@@ -84,7 +94,7 @@ def test_killed_on_a_real_node(tmp_path: Path) -> None:
     assert set(tally.kills) == set(POINTS)
 
 
-def kill_while(folder: Path, point: str, off: str | None) -> World:
+def kill_while(folder: Path, point: str, off: str | None, end: Callable[[], None] = die) -> World:
     """A process dies at the point, on its way from a decision to a transaction in a pool that survives it."""
     probe_world = World(folder, off=off)
     probe_world.journal.close()
@@ -96,7 +106,7 @@ def kill_while(folder: Path, point: str, off: str | None) -> World:
         def reach(name: str) -> None:
             if name == point:
                 sent.write_bytes(b"\n".join(raw.hex().encode() for raw in raws(world)))
-                die()
+                end()
 
         world.journal._probe = reach
         world.executor._bench.probe = reach
@@ -111,7 +121,13 @@ def kill_while(folder: Path, point: str, off: str | None) -> World:
         included = [one for one, _ in world.chain.included(GUARDIAN)]
         return [one.raw for one in (*world.chain.pool.values(), *included)]
 
-    assert in_child(work) == -signal.SIGKILL
+    def guarded() -> None:
+        try:
+            work()
+        except MemoryError:
+            os._exit(STARVED)
+
+    assert in_child(guarded) == (STARVED if end is starve else -signal.SIGKILL)
     world = World(folder, off=off)
     for line in sent.read_bytes().split():
         world.chain.send(bytes.fromhex(line.decode()))
@@ -125,6 +141,25 @@ def test_killed_after_plan(folder: Path, off: str | None) -> None:
     world.finish()
     assert (world.effects(), world.audit(), len(world.guardian.asked)) == (1, [], 1)
     world.close()
+
+
+STARVED_AT = ("after plan commit", "before arm commit", "after reserve commit", "after save commit", "after send")
+
+
+@row(
+    "P25",
+    "no memory any more, at five points: nobody goes on without it, the process ends, and the next life acts once",
+    "resume",
+    limit="the kernel's own killer is P1's SIGKILL",
+)
+def test_out_of_memory(folder: Path, off: str | None) -> None:
+    for point in STARVED_AT:
+        room = folder / point.replace(" ", "-")
+        room.mkdir()
+        world = kill_while(room, point, off, starve)
+        world.finish()
+        assert (world.effects(), world.audit()) == (1, []), point
+        world.close()
 
 
 @row("P3", "killed before budget and nonce are committed: neither is taken", "one_commit")
