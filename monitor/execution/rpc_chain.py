@@ -302,7 +302,8 @@ def _simulated(value: Any, count: int) -> Simulated:
             raise BadAnswer(f"eth_simulateV1 answered {len(calls)} calls of {count}")
         for call in calls:
             if parse_quantity(call["status"], "status") != 1:
-                return WouldRevert(str((call.get("error") or {}).get("message", "no reason"))[:160])
+                said = str((call.get("error") or {}).get("message", "no reason"))
+                return WouldRevert(f"{said[:160]} {str(call.get('returnData') or '').removesuffix('0x')[:74]}".strip())
         return Passed(parse_quantity(calls[-1]["gasUsed"], "gasUsed"))
     except (TypeError, KeyError, IndexError, ValueError):
         raise BadAnswer("eth_simulateV1 answered something else than simulated calls") from None

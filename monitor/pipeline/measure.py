@@ -28,7 +28,8 @@ async def fetch_moved(
 ) -> list[tuple[int, int]] | None:
     """Each view (contract, function, arguments) before and after the call; None where the node cannot simulate so.
 
-    May raise: ChainError, also where the call itself fails, since nothing was measured then.
+    None also where the call itself fails: nothing was measured, and why it fails is the simulation's to say, without
+    which nothing is signed. May raise: ChainError.
     """
     reads = [_fields(sender, to, abi.function(name).encode(args)) for to, name, args in views]
     sent = {**_fields(sender, call.to, call.data), "gas": hex(gas), "value": hex(call.value_wei)}
@@ -43,8 +44,13 @@ async def fetch_moved(
         return None
     try:
         results = reply.value[0]["calls"]
-        if len(results) != 2 * len(reads) + 1 or any(parse_quantity(one["status"], "status") != 1 for one in results):
-            raise BadAnswer("not every call of the simulation succeeded")
+        succeeded = [parse_quantity(one["status"], "status") == 1 for one in results]
+        if len(results) != 2 * len(reads) + 1:
+            raise BadAnswer("not every call of the simulation was answered")
+        if not succeeded.pop(len(reads)):
+            return None
+        if not all(succeeded):
+            raise BadAnswer("a balance could not be read")
         numbers = [
             abi.function(name).decode(parse_data(result["returnData"], "balance"))[0]
             for (_, name, _), result in zip(

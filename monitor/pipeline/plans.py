@@ -28,7 +28,7 @@ from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.market import MarketState, held
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.snapshot import FULL, Depth, Snapshot, snapshot
-from monitor.policy.planner import Proposal, Terms, propose, propose_close
+from monitor.policy.planner import Proposal, Sort, Terms, propose, propose_close
 from monitor.protocols.base import Protocol
 from monitor.report import Report, Subject
 
@@ -185,11 +185,12 @@ def plan_for(
     target: Fraction | None,
     *,
     left: Mapping[Address, int] | None = None,
+    rejected: frozenset[Sort] = frozenset(),
     clock: Clock = SYSTEM,
 ) -> Proposal:
     """What brings the position to the target within the limits, or with None closes it.
 
-    `left`: what the day's limits still allow, by asset.
+    `left`: what the day's limits still allow, by asset. `rejected`: what is not to be tried again for now.
     """
     block = report.block
     margin_s = window_s(block, guardian.config.deadline_s, clock) if block else 0
@@ -216,6 +217,7 @@ def plan_for(
         most=most,
         assets=assets,
         doubts=doubts_about(seen.snapshot, report),
+        rejected=rejected,
     )
     protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
     purse = seen.purses.get(report.subject.ref)

@@ -24,13 +24,15 @@ from monitor.execution.executor import StepReport
 from monitor.execution.port import Passed
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
+from monitor.journal.store import Journal
 from monitor.pipeline.acting import Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
 from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
 from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Moved, Suspect
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
-from monitor.pipeline.settling import rested, settled
-from monitor.policy.planner import Proposal
+from monitor.pipeline.positions import market_of
+from monitor.pipeline.settling import rejected, rested, settled
+from monitor.policy.planner import Proposal, Sort, sort_of
 from monitor.policy.rules import Aim, Decision, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report
 
@@ -59,8 +61,8 @@ class Guard:
     """by position: assets whose price a second source did not confirm"""
     _forbidden: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _health: dict[str, int] = field(default_factory=dict)
-    _rejected: dict[str, set[Address]] = field(default_factory=dict)
-    """by position: assets with which a rescue was rejected before it was signed; others come first"""
+    _rejected: dict[str, set[Sort]] = field(default_factory=dict)
+    """by position: the sorts of rescues that were rejected before they were signed; others come first"""
     _codes: dict[MarketRef, tuple[object, str]] = field(default_factory=dict)
     """by market: how its rules were confirmed, and the code that they were confirmed with"""
     _rules: dict[str, Rule] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class Guard:
     async def look(self, seen: Outlook) -> list[Event]:
         """Take in a snapshot: rules, decisions, then one step of what is open. Never raises LevmonError."""
         events: list[Event] = []
+        begun: list[tuple[Report, Decided, Options, Watch]] = []
         await self._pin_code(seen)
         for report in seen.snapshot.reports:
             watch = self.watches.get(report.id)
@@ -134,7 +137,29 @@ class Guard:
                 if decided.action is None:
                     self.watches[report.id] = self._undone(before, watch, decided, report.block)
                 events.append(decided)
-        return [*events, *await self.step()]
+                begun.append((report, decided, choice, watch))
+        events += await self.step()
+        for report, decided, choice, watch in begun:
+            events += await self._next_best(seen, report, decided, choice, watch)
+        return events
+
+    async def _next_best(
+        self, seen: Outlook, report: Report, decided: Decided, choice: Options, running: Watch
+    ) -> list[Event]:
+        """What was rejected before its signature, at this very block, leaves the others to be tried at it."""
+        events: list[Event] = []
+        while self.acting is not None and decided.action is not None:
+            action = self.acting.journal.action(decided.action.id)
+            if not rejected(self.acting.journal, action):
+                break
+            ended, self.watches[report.id] = self.watches[report.id], running
+            decided = await self._decide(seen, report, decided.decision, choice, once_more=False)
+            events.append(decided)
+            if decided.action is None:
+                self.watches[report.id] = rested(ended, action.changed_s)
+            else:
+                events += await self.step()
+        return events
 
     async def _pin_code(self, seen: Outlook) -> None:
         """The code of markets whose rules have just been confirmed, or that are met for the first time."""
@@ -227,7 +252,9 @@ class Guard:
             events.append(Forbidden(report.subject, reasons))
         return events
 
-    async def _decide(self, seen: Outlook, report: Report, decision: Decision, choice: Options) -> Decided:
+    async def _decide(
+        self, seen: Outlook, report: Report, decision: Decision, choice: Options, *, once_more: bool = True
+    ) -> Decided:
         protection = self.protections[report.id]
         if self.watches[report.id].doubted:
             # supplying or selling would be reckoned at a price that is in doubt; repaying is right at any
@@ -241,13 +268,20 @@ class Guard:
         try:
             if self.acting is not None:
                 rest = self.acting.left(report.id, choice.limits, decision.block.timestamp)
-            without = dict.fromkeys(self._rejected.get(report.id, ()), 0)
+            without = frozenset(self._rejected.get(report.id, ()))
             proposal = plan_for(
-                seen, report, self.guardian, protection, decision.target, left=rest | without, clock=self.clock
+                seen,
+                report,
+                self.guardian,
+                protection,
+                decision.target,
+                left=rest,
+                rejected=without,
+                clock=self.clock,
             )
             # half an end is none: what is left would be judged by nobody's rule
             plan = best(proposal if decision.target is not None else without_partial(proposal))
-            if plan is None and without:
+            if plan is None and without and once_more:
                 # nothing else is left: what was rejected is tried once more, and may have mended
                 self._rejected.pop(report.id)
                 return await self._decide(seen, report, decision, choice)
@@ -328,15 +362,20 @@ class Guard:
             action = acting.journal.action(action_id)
             found = acting.aftermath.told.get(action.mined.hash) if action.mined else None
             moved.append(Moved(action, f"{why}; {found.why}" if found else why))
-            self._settle(action, needless=found is not None)
+            self._settle(acting.journal, action, needless=found is not None)
         return moved
 
-    def _settle(self, action: Action, *, needless: bool) -> None:
+    def _settle(self, journal: Journal, action: Action, *, needless: bool) -> None:
         watch = self.watches.get(action.position_id)
-        if action.state is ActionState.CLOSED_REJECTED and not action.attempts:
-            self._rejected.setdefault(action.position_id, set()).add(action.draft.asset)
-        if watch is not None and is_rescue(action.draft):
-            self.watches[action.position_id] = settled(watch, action, needless=needless)
+        if not is_rescue(action.draft):
+            return
+        others = rejected(journal, action)
+        if others:
+            protocol = protocol_named(market_of(action.position_id)[0].protocol)
+            sort = sort_of(protocol, action.draft.intent, action.draft.asset)
+            self._rejected.setdefault(action.position_id, set()).add(sort)
+        if watch is not None:
+            self.watches[action.position_id] = settled(watch, action, needless=needless, others=others)
 
     @property
     def busy(self) -> bool:

@@ -20,6 +20,7 @@ from monitor.protocols.base import Impossible, Protocol, reaches
 
 OPENINGS = 4
 """Each is searched after for all that could follow, while a block or two go by."""
+Sort = tuple[str, ...]
 RUNGS = 16
 """A position that more actions would not end is not closed in this way."""
 
@@ -33,7 +34,8 @@ class Terms:
     `native_price` is that of 10**18 wei in the health's unit; without it plans are ranked by what they move alone.
     `least_value`, in the health's unit, is the smallest step worth a transaction. `keep` holds amounts by asset that
     stay in the purse, `most` what one plan may move at most. `kinds` and `assets`, if any are named, are the only ones
-    used. `doubts`: by asset, why nothing is to be traded at its price.
+    used. `doubts`: by asset, why nothing is to be traded at its price. `rejected`: steps that are not to be tried again
+    for now, as `sort_of` names them.
     """
 
     max_fee_per_gas_wei: int
@@ -48,6 +50,7 @@ class Terms:
     most: Mapping[Address, int] = field(default_factory=dict)
     assets: tuple[Address, ...] = ()
     doubts: Mapping[Address, str] = field(default_factory=dict)
+    rejected: frozenset[Sort] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +269,8 @@ class _Bench:
             return nothing, step, "this kind of step is not allowed here"
         if self.terms.assets and step.asset not in self.terms.assets:
             return nothing, step, "this asset is not to be used here"
+        if sort_of(self.protocol, step.intent, step.asset) in self.terms.rejected:
+            return nothing, step, "it was rejected right before its signature"
         if why := untrusted(self.protocol, step.intent, self.terms.doubts):
             return nothing, step, why
         if (cost := self.cost_wei(step)) > (self.terms.max_cost_wei if self.terms.max_cost_wei is not None else cost):
@@ -366,6 +371,12 @@ class _Bench:
         elif self.terms.least_value and found.amount == self.least(step):
             text += ", by the smallest step allowed"
         return f"{text}; costs at most {format_units(self.cost_wei(step), 18)} of the chain's coin"
+
+
+def sort_of(protocol: Protocol[Any, Any], intent: Intent, asset: Address) -> Sort:
+    """What fails together: everything that the purse does with an asset, and each trade by itself."""
+    trade = protocol.trades(intent)
+    return (intent.kind, *trade) if trade else (asset,)
 
 
 def untrusted(protocol: Protocol[Any, Any], intent: Intent, doubts: Mapping[Address, str]) -> str:

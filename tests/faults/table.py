@@ -22,6 +22,7 @@ OWNERS = {
     "P25": "cli/test_daemon_rows",  # what is asked for at the start; running out of memory is in execution
     "O1": "faults/test_oracle_rows",  # what is shown; what is not sold is in rescue/test_second_price_rows
     "O4": "rescue/test_condition_rows",  # when to act; at which price to sell is in rescue/test_second_price_rows
+    "O15": "rescue/test_condition_rows",  # which step is chosen; what comes after a rejected one is in test_token_rows
     "O11": "rescue/test_outage_rows",  # what is shown, as for O1
 }
 """Who answers for a row of which other files have scenarios too."""

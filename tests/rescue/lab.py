@@ -20,6 +20,7 @@ from monitor.core.guarding import GuardSetup
 from monitor.core.types import MarketRef
 from monitor.core.units import WAD
 from monitor.execution.port import Passed
+from monitor.journal.rows import Action
 from monitor.pipeline.acting import Acting, builder
 from monitor.pipeline.beside import Sources
 from monitor.pipeline.events import Decided, Event, Moved
@@ -245,8 +246,12 @@ class RescueLab:
 
     def states(self) -> list[ActionState]:
         """Of every action in the journal, in order."""
-        actions = sorted(self.acting.journal.actions(), key=lambda action: action.draft.block.number)
-        return [action.state for action in actions]
+        return [action.state for action in self.recorded()]
+
+    def recorded(self) -> list[Action]:
+        """Every action in the journal, in the order of their decisions."""
+        journal = self.acting.journal
+        return [journal.action(record.subject) for record in journal.records() if record.kind == "decision"]
 
     def whys(self) -> list[str]:
         """What was said of actions that moved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -62,7 +63,7 @@ async def test_tokens_that_move_otherwise(rescue: RescueLab) -> None:
         assert lab.states() == [ActionState.CLOSED_REJECTED, ActionState.FINAL_OK], lab.whys()
         assert any("USDC moves otherwise than asked" in why for why in lab.whys())
         assert lab.nonce == 1
-        rejected, done = sorted(lab.acting.journal.actions(), key=lambda action: action.draft.block.number)
+        rejected, done = lab.recorded()
         assert rejected.draft.intent.kind == "aave-v3/repay"
         assert done.draft.asset == lab.market.reserves["WETH"].asset
         lab.start_anew(before)
@@ -125,6 +126,54 @@ async def test_liquidations_of_odd_tokens(rescues: RescueLab) -> None:
         assert told in await objection()
         assert await objection(symbol.lower()) == ""
         lab.chain.revert(before)
+
+
+def only_itself(*_: object) -> bool:
+    """A careless guard: what was rejected is simply waited for."""
+    return False
+
+
+@row(
+    "O15",
+    "a step that would revert is rejected before its signature, and the next best is tried at the same block",
+    "monitor.pipeline.protect:rejected",
+    careless=only_itself,
+)
+async def test_the_next_best_at_once(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.rule = replace(lab.rule, retry_s=3600)
+    lab.to_health(Fraction(11, 10))
+    make_odd(lab, "USDC", BLACK_LIST)  # which no number that is read tells
+    await lab.look()
+    assert [decided.plan and decided.plan.symbol for decided in lab.decisions()] == ["USDC", "WETH"]
+    assert lab.nonce == 1, "sent at the block of the first decision"
+    await lab.looks(2)
+    assert lab.states() == [ActionState.CLOSED_REJECTED, ActionState.FINAL_OK], lab.whys()
+
+
+@row(
+    "O15",
+    "where every step is rejected, each is tried once, it is told, and then the rule's rest is kept",
+    "monitor.pipeline.protect:rested",
+    careless=lambda watch, _: replace(watch, running=None, running_aim=None),
+)
+async def test_no_step_at_all_rests(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.rule = replace(lab.rule, retry_s=600)
+    lab.to_health(Fraction(11, 10))
+    for symbol in ("USDC", "WETH"):
+        make_odd(lab, symbol, BLACK_LIST)
+    await lab.look()
+    assert lab.states() == [ActionState.CLOSED_REJECTED] * 2, lab.whys()
+    last = lab.decisions()[-1]
+    assert last.plan is None
+    assert "it was rejected right before its signature" in str([str(refusal) for refusal in last.proposal.refused])
+    await lab.looks(3)
+    assert len(lab.states()) == 2, "it rests"
+    lab.chain.warp(600)
+    await lab.look()
+    assert len(lab.states()) == 4, "and tries again"
+    assert lab.nonce == 0
 
 
 async def not_simulated(*_: object, **__: object) -> Any:
