@@ -32,8 +32,8 @@ def settled(watch: Watch, action: Action, *, needless: bool = False, others: boo
     unsent = {ActionState.CLOSED_EXPIRED, ActionState.CLOSED_REJECTED}
     if action.state in unsent and not action.attempts:
         if action.note.endswith(ANEW) or (others and action.state is ActionState.CLOSED_REJECTED):
-            return replace(watch, running=None, running_aim=None)
-        return rested(replace(watch, running=None, running_aim=None), action.changed_s)
+            return unfired(watch)
+        return rested(unfired(watch), action.changed_s)
     outcome = Outcome.DECLINED if needless else OUTCOMES.get(action.state, Outcome.FAILED)
     after = settle(watch, outcome, action.changed_s)
     if action.state is ActionState.FINAL_OK and json.loads(action.draft.decision).get("more"):
@@ -41,6 +41,12 @@ def settled(watch: Watch, action: Action, *, needless: bool = False, others: boo
         fired = tuple(aim for aim in after.fired if aim is not watch.running_aim)
         return replace(after, fired=fired, ready_at_s=min(after.ready_at_s, action.changed_s))
     return after
+
+
+def unfired(watch: Watch) -> Watch:
+    """As if the action had never begun: a price line that called for it was not acted upon yet."""
+    fired = tuple(aim for aim in watch.fired if aim is not watch.running_aim)
+    return replace(watch, running=None, running_aim=None, fired=fired)
 
 
 def rejected(journal: Journal, action: Action) -> bool:

@@ -6,6 +6,8 @@ the second source can tell that a price is wrong.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from monitor.core.guarding import GuardSetup
 from monitor.oracles.second import SecondSource
 from monitor.pipeline.beside import Sources
 from monitor.pipeline.events import Disputed
+from monitor.pipeline.guardians import PRICE_DECIMALS
+from monitor.policy.rules import PriceLine
 from monitor.testing import aave_v3, guard, uniswap
 from tests.faults.rows import row
-from tests.rescue.lab import KEY, RescueLab
+from tests.rescue.lab import KEY, RULE, RescueLab
 
 pytestmark = [pytest.mark.anvil]
 PAIR = ("WETH", "USDC")
@@ -160,3 +164,33 @@ async def test_a_doubt_before_the_signature(rescue: RescueLab) -> None:
     market.confirm("WETH")
     await lab.looks(3)
     assert lab.states() == [ActionState.CLOSED_EXPIRED, ActionState.FINAL_OK], lab.whys()
+
+
+def as_if_done(watch: Any) -> Any:
+    """A careless watch: the line has called once, and that was it."""
+    return replace(watch, running=None, running_aim=None)
+
+
+@row(
+    "O4",
+    "a stop loss whose sale came into doubt before its signature has not fired: once confirmed, it closes",
+    "monitor.pipeline.settling:unfired",
+    careless=as_if_done,
+)
+async def test_a_stop_loss_is_not_forgotten(rescue: RescueLab) -> None:
+    lab, market = rescue, Market(rescue)
+    lab.actions = ("close",)
+    line = PriceLine("WETH", lab.price("WETH") * 90 // 100 * 10 ** (PRICE_DECIMALS - 8), above=False)
+    lab.rule = replace(RULE, trigger=Fraction(101, 100), stop_loss=line)
+    market.say("WETH", 88)
+    market.confirm("WETH")
+    with lab.undecided():
+        await lab.look()
+    assert lab.states() == [ActionState.PLANNED]
+    market.confirm("WETH", 1100)
+    await lab.looks(2)
+    assert lab.states() == [ActionState.CLOSED_EXPIRED], lab.whys()
+    market.confirm("WETH")
+    await lab.looks(3)
+    assert lab.states() == [ActionState.CLOSED_EXPIRED, ActionState.FINAL_OK], lab.whys()
+    assert aave_v3.account_data(lab.chain, lab.market, lab.owner)[1] == 0, "no debt is left"
