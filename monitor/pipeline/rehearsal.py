@@ -1,8 +1,8 @@
 """Would the rescue land? Prices are moved on a stage until the rule acts, and what levmon would do is done there.
 
 The rule, the planner, the limits and the simulation are those of a real rescue. What differs: prices are moved by
-force, the guardian's signature is replaced by the stage's impersonation, and so the signer's own file is not asked.
-The chain that people use is only read.
+force, and so second price sources are not asked, which know nothing of that; the guardian's signature is replaced by
+the stage's impersonation, and so the signer's own file is not asked. The chain that people use is only read.
 """
 
 from __future__ import annotations
