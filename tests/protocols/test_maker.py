@@ -527,6 +527,8 @@ def test_room_decides_how_much_is_taken() -> None:
     part = position(**broke, hole=11_300 * 10**45)
     moved = bark(part.state, way(part))
     assert (moved.dart, moved.dink) == (10_000 * 10**18, 10**19)
+    rest_is_just_enough = position(**broke, hole=104_525 * 10**45)
+    assert bark(rest_is_just_enough.state, way(rest_is_just_enough)).dart == 92_500 * 10**18
     rest_is_dust = position(**broke, hole=109_000 * 10**45)
     assert bark(rest_is_dust.state, way(rest_is_dust)).dart == 100_000 * 10**18
     dusty = position(**broke, hole=8_000 * 10**45)
