@@ -127,10 +127,19 @@ class BulkReader:
         await rung.prepare(wire, owners)
         if isinstance(rung, Batch):
             return
-        plain = await Batch(self.survey).read(wire, sample)
-        read = await rung.read(wire, sample)
-        if (row := _difference(sample[: len(read)], plain, read)) is not None:
+        plain, told = await self._all_of(Batch(self.survey), wire, sample), await self._all_of(rung, wire, sample)
+        if (row := _difference(plain, told)) is not None:
             raise RungFailed(f"of 0x{sample[row].tobytes().hex()} it says other than the market's own getters")
+
+    async def _all_of(self, rung: Rung, wire: Wire, owners: U8) -> dict[int, tuple[object, ...] | None]:
+        """What the rung tells of each, by row; None of whom it cannot read. May raise: RungFailed, ChainError."""
+        work = Work.of(owners)
+        await Cutter(work, partial(rung.read, wire), rung.most, self._clock).run()
+        found: dict[int, tuple[object, ...] | None] = dict.fromkeys(work.unread)
+        for first, part in work.parts.items():
+            for row in range(len(part)):
+                found[first + row] = None if row in part.failed else _account(part, row)
+        return found
 
     async def _again(self, wire: Wire, work: Work, before: set[int]) -> None:
         """Accounts that failed in the parts of this sweep, by plain getters."""
@@ -177,14 +186,9 @@ def _replace(part: Part, row: int, other: Part, number: int) -> None:
     del part.failed[row]
 
 
-def _difference(owners: U8, plain: Part, read: Part) -> int | None:
-    """The first account of `read` that the other, which has all of them, tells otherwise."""
-    for row in range(len(owners)):
-        if (row in plain.failed) != (row in read.failed):
-            return row
-        if row not in plain.failed and _account(plain, row) != _account(read, row):
-            return row
-    return None
+def _difference(plain: dict[int, tuple[object, ...] | None], told: dict[int, tuple[object, ...] | None]) -> int | None:
+    """The first row that is told otherwise."""
+    return next((row for row in sorted(plain) if told[row] != plain[row]), None)
 
 
 def _account(part: Part, row: int) -> tuple[object, ...]:
