@@ -50,7 +50,8 @@ class Band:
         found = sums(entries(bulk, source.take(near)), weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             keys = (found.credit_least - 2 * found.slack) / (found.debit_most + 2 * found.slack)
-        keys = np.where(np.isnan(keys), -np.inf, keys)
+        keys[np.isnan(keys)] = -np.inf
+        keys[found.debit_most == 0] = np.inf  # no debt, however little there is of collateral
         order = np.argsort(keys, kind="stable")
         self._keys: F64 = keys[order]
         self._rows: I64 = near[order]

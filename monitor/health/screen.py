@@ -41,7 +41,9 @@ class Sums:
 
     def safe(self, threshold: float) -> Mask:
         """Whose health is known and at least the threshold, for sure."""
-        return self.credit_least - self.slack >= threshold * (self.debit_most + self.slack)
+        free: Mask = self.debit_most == 0  # a NaN is not 0
+        enough: Mask = self.credit_least - self.slack >= threshold * (self.debit_most + self.slack)
+        return free | enough
 
     def below(self, threshold: float) -> Mask:
         """Whose health is known and below the threshold, for sure."""
@@ -51,7 +53,7 @@ class Sums:
         """A health that each account has for sure: -inf where nothing is known, inf without debts."""
         with np.errstate(divide="ignore", invalid="ignore"):
             found = (self.credit_least - self.slack) / (self.debit_most + self.slack)
-        found[(self.debit_most == 0) & (self.credit_least >= 0)] = np.inf
+        found[self.debit_most == 0] = np.inf
         found *= 1 - 2.0**-48
         found[~(found >= LEAST_THRESHOLD)] = -np.inf
         return found

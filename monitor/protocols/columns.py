@@ -102,6 +102,7 @@ class Weights:
 
     - sum(credits of lower) - slack >= t * (sum(debits of lower) + slack): its health is known, and t or more;
     - sum(credits of upper) + slack < t * (sum(debits of upper) - slack): its health is known, and less than t;
+    - sum(debits of lower) = 0: it has no debt;
 
     with slack = sum(slack of e). A code that is NaN leaves its accounts to the integers. Where implemented, the proof
     stands in the docstring.

@@ -9,10 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from monitor.health.band import Band
 from monitor.health.book import ONE, Below, Book
 from monitor.health.inverse import Inverse
+from monitor.protocols.aave_v3.bound import GUARD
 from monitor.protocols.aave_v3.globals import Globals
-from monitor.protocols.columns import I64, Columns
+from monitor.protocols.columns import I64, Columns, Weights
 from monitor.testing.crowd import Market, address, crowd, market
 from tests.protocols.test_aave_v3_bulk import ODD_DECIMALS, ODDITIES
 
@@ -132,6 +134,31 @@ def test_accounts_of_any_width() -> None:
         check(book.follow(of.globals_, of.at_s, threshold), verdicts, threshold)
 
 
+@pytest.mark.parametrize("span", [1e-4, 1e-5, 1e-6, 2e-7, 1e-10, 2e-12, 3e-13, 1e-15])
+def test_floats_are_as_sure_as_they_may_be(span: float) -> None:
+    """Fortunes whose roundings are far below the edge: only what floats themselves lose is left to be wrong about."""
+    of = market("3.6", 2, 30, (18,))
+    middle = 1 + 2 * GUARD  # the crowd is made from weights that have it
+    columns = crowd(of, 2000, 6, (middle - span, middle + span), (19, 23))
+    found = Book(of.bulk, columns).below(of.globals_, of.at_s)
+    check(found, by_integers(of, columns), ONE)
+    assert 600 < len(found.rows) < 1400
+    if span > 1e-11:
+        assert found.reckoned < 400
+
+
+def test_dust_without_debt_takes_no_integers() -> None:
+    of = market("3.6", 1, 24)
+    columns = crowd(of, 500, 2, (0.9, 1.1))
+    collateral = columns.kind % 2 == 1
+    columns.flags &= np.uint64(0xAAAAAAAAAAAAAAAA)
+    columns.low[collateral], columns.high[collateral] = 1, 0
+    book = Book(of.bulk, columns)
+    for found in (book.below(of.globals_, of.at_s), book.follow(of.globals_, of.at_s)):
+        assert (len(found.rows), len(found.unknown), found.reckoned) == (0, 0, 0)
+    assert set(by_integers(of, columns)) == {(1, 0)}
+
+
 def moved(of: Market, globals_: Globals, random: np.random.Generator, by: float) -> Globals:
     prices = of.bulk.prices(globals_)
     return of.bulk.at_prices(globals_, {k: int(p * (1 + random.uniform(-by, by))) for k, p in prices.items()})
@@ -172,6 +199,34 @@ def test_many_changes_draw_the_band_anew() -> None:
     book.update(rows)
     for _ in range(2):
         check(book.follow(of.globals_, of.at_s), by_integers(of, kept.columns), ONE)
+
+
+def test_a_band_covers_what_it_has_room_for() -> None:
+    """Weights that move against the accounts by less than its reach; slacks that at most double; nothing unknown."""
+    of = market("3.6", 1, 24)
+    columns = crowd(of, 500, 2, (0.98, 1.3))
+    before = of.bulk.weights(of.globals_, of.at_s)
+    band = Band(of.bulk, columns, Book(of.bulk, columns).shadow, before, 1.0)
+    credits_, debits = before.lower > 0, before.lower < 0
+    code = int(of.bulk.codes(columns)[0])
+
+    def covers(credit: float = 1, debit: float = 1, slack: float = 1, one: float = 1) -> bool:
+        lower = np.where(credits_, before.lower * credit, np.where(debits, before.lower * debit, before.lower))
+        lower[code] *= one
+        return band.covers(Weights(lower, before.upper, before.slack * slack))
+
+    assert covers()
+    assert covers(credit=0.991)
+    assert covers(debit=1.009)
+    assert covers(credit=0.996, debit=1.005)
+    assert covers(credit=1.3, debit=0.8)
+    assert covers(slack=1.9)
+    assert not covers(credit=0.98)
+    assert not covers(debit=1.02)
+    assert not covers(credit=0.994, debit=1.006)
+    assert not covers(slack=2.1)
+    assert not covers(one=np.nan)
+    assert not covers(one=-1)
 
 
 @pytest.mark.parametrize("version", ["3.0", "3.6"])
@@ -235,6 +290,26 @@ def test_who_falls_with_one_price(version: str, threshold: Fraction) -> None:
             assert found.rows[holds[found.rows]].tolist() == everybody.rows[holds[everybody.rows]].tolist()
             assert set(everybody.unknown) <= set(found.unknown)
         assert len(inverse.candidates(0.99)) < holds.sum()
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.05, 0.9, 1.1, 20, 1000])
+@pytest.mark.parametrize(
+    ("decimals", "worth", "span"), [(18, (19, 23), 1e-7), (6, (4, 8), 0.1)], ids=["fortunes", "dust"]
+)
+def test_critical_prices_have_room_for_what_is_lost(
+    factor: float, decimals: int, worth: tuple[float, float], span: float
+) -> None:
+    """All are at the edge once the price has moved: fortunes nearer than float32 can see, dust by its roundings."""
+    of = market("3.6", 2, 6, (decimals,))
+    columns = crowd(of, 4000, 6, (1 - span, 1 + span), worth)
+    book, price = Book(of.bulk, columns), of.globals_.prices[address(0)]
+    before = of.bulk.at_prices(of.globals_, {address(0): round(price / factor)})
+    inverse = Inverse(book, before, of.at_s, address(0), drift=Fraction(0))
+    rows = np.repeat(np.arange(len(columns)), np.diff(columns.start))
+    holders = np.unique(rows[of.bulk.price_codes(of.globals_, address(0))[of.bulk.codes(columns)]])
+    below = np.intersect1d(book.below(of.globals_, of.at_s).rows, holders)
+    assert len(below) > 400
+    assert np.isin(below, inverse.below(of.globals_, of.at_s).rows).all()
 
 
 def test_an_inverse_that_is_out_of_date_says_so() -> None:

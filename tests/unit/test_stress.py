@@ -40,6 +40,24 @@ def test_counts_hold_the_exact_ones(version: str, threshold: Fraction) -> None:
         assert found.least[scenario] <= len(exact.rows) <= found.most[scenario] - len(exact.unknown)
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_no_count_is_surer_than_its_floats(above: bool) -> None:
+    """Everybody is on the same side of the edge in the one scenario, nearer to it than float32 can see."""
+    of = market("3.6", 2, 20, (18,))
+    span = (1 + 1e-9, 1 + 3e-8) if above else (1 - 3e-8, 1 - 1e-9)
+    columns = crowd(of, 2000, 6, span, (19, 23))
+    keys = list(of.bulk.prices(of.globals_))
+    moves = factors(of, keys, 1, 3, 1.0)
+    before = of.bulk.at_prices(
+        of.globals_, {k: round(of.globals_.prices[k] / f) for k, f in zip(keys, moves[0], strict=True)}
+    )
+    back = np.array([[of.globals_.prices[key] / before.prices[key] for key in keys]])
+    found = stress(of.bulk, columns, before, of.at_s, keys, back)
+    exact = len(Book(of.bulk, columns).below(of.globals_, of.at_s).rows)
+    assert exact == (0 if above else 2000)
+    assert found.least[0] <= exact <= found.most[0]
+
+
 def test_the_shortfall_is_what_is_lacking() -> None:
     of = market("3.6", 1, 20)
     columns = crowd(of, 2000, 2, (0.8, 1.5))

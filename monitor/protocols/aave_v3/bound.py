@@ -30,6 +30,8 @@ to 385 terms in any order at most 2**-44 of the sum of their sizes, which credit
 2**-40 of each weight, taken from credits and given to debits and slack in `lower`, the other way round in `upper`, is
 more than all of it together with 2**-49. What underflows is below 2**-1000, and any debit's slack is at least 1.
 
+A debit weighs nothing only where its reserve's index is 0, and then the contract's value is 0, too.
+
 Whatever else the contract may answer is no float's business, and its code is NaN: a category or price that is not
 known, a debt at price 0, a debt with a discount (3.3), numbers so large that the contract may revert (`cells.tame`;
 larger balances have a code of their own), a threshold that would make the weight negative (0 in a category, <= 3.4).
