@@ -20,8 +20,10 @@ from statistics import median
 
 import numpy as np
 
+from monitor.chain import abi
 from monitor.chain.bulk.accounts import BulkAccounts
 from monitor.chain.bulk.reader import BulkReader
+from monitor.chain.discover import Naming
 from monitor.chain.mirror import Market, Mirror, Step
 from monitor.chain.mirror_file import Identity, Saved, load, save
 from monitor.chain.port import run
@@ -31,14 +33,15 @@ from monitor.health.book import Book
 from monitor.protocols.aave_v3 import static
 from monitor.protocols.aave_v3.bulk import AaveV3Bulk
 from monitor.protocols.aave_v3.globals import Globals
-from monitor.protocols.aave_v3.lens import read_survey
+from monitor.protocols.aave_v3.lens import BORROWERS, read_survey
 from monitor.protocols.aave_v3.replay import read_replay
 from monitor.protocols.columns import Columns
 from monitor.protocols.ledger import Ledger
 from monitor.testing import aave_v3, borrowers
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import AnvilDevChain, AnvilProcess
-from monitor.testing.devchain import Transaction
+from monitor.testing.bench_read import Peers, digest_of, place_multicall
+from monitor.testing.devchain import MAX_UINT256, Transaction
 from monitor.testing.figures import Figure
 from monitor.testing.latency import must as there
 from monitor.testing.latency import waiting
@@ -47,6 +50,8 @@ from monitor.testing.market_activity import Activity, mine, repayments
 MILLI = 1000.0
 FEW, MANY = 20, 200
 REPAY_GAS = 450_000
+STEP, STEP_GAS = 900, 50_000_000
+"""multicall.py: accounts a request and gas limit, in which it is quickest."""
 MILLION = 1_000_000
 WARM_UP = 2
 
@@ -66,6 +71,8 @@ class Rounds:
     requests: dict[int, set[int]] = field(default_factory=lambda: {FEW: set(), MANY: set()})
     anew: list[float] = field(default_factory=list)
     """all accounts and globals read anew, and decided"""
+    multicall: list[float] = field(default_factory=list)
+    """all health factors read anew by multicall.py"""
 
     def block(self, changed: int) -> float:
         """The median from a new block to a decision."""
@@ -106,15 +113,18 @@ class Disk:
 class Followed:
     """A local market with its mirror, and what decides."""
 
-    def __init__(self, chain: RpcChain, market: AaveMarket) -> None:
-        self.chain, self.market = chain, market
+    def __init__(self, chain: RpcChain, market: AaveMarket, folder: Path) -> None:
+        self.chain, self.market, self.folder = chain, market, folder
 
     async def open(self, owners: Sequence[bytes]) -> None:
         chain, block = self.chain, await self.chain.block()
         ref = MarketRef(chain.chain_id, "aave-v3", self.market.provider)
         facts = await run(chain, static.read_static(ref), block)
         self.bulk = AaveV3Bulk(facts, range(1, 4))
-        self.accounts = BulkAccounts(BulkReader(chain, await run(chain, read_survey(facts), block)), _nobody)
+        event, place = BORROWERS
+        naming = Naming(facts.pool, abi.event(event).topic, place)
+        reader = BulkReader(chain, await run(chain, read_survey(facts), block))
+        self.accounts = BulkAccounts(chain, reader, naming, self.folder)
         replay = await run(chain, read_replay(facts), block)
         described = Market(replay, self.bulk.read_globals, lambda _: static.read_recheck(facts))
         self.mirror: Mirror[Globals] = Mirror(chain, described, self.accounts)
@@ -131,6 +141,12 @@ class Followed:
             raise AssertionError("some account is unknown")
         return [self.mirror.ledger.owner(row) for row in below.rows.tolist()]
 
+    def digest(self, step: Step[Globals]) -> str:
+        """Of all health factors, as the peer tells them."""
+        rows = np.arange(len(self.mirror.ledger))
+        found = [must_know(health) for health in self.book.exact(step.globals_, step.block.timestamp, rows)]
+        return digest_of([health if unit else MAX_UINT256 for health, unit in found])
+
     async def read_anew(self, block: BlockRef) -> tuple[Columns, list[bytes]]:
         """All accounts, and who can be liquidated, without the mirror."""
         globals_ = await run(self.chain, self.bulk.read_globals(block), block)
@@ -140,14 +156,16 @@ class Followed:
         return columns, [columns.owners[row].tobytes() for row in below.rows.tolist()]
 
 
-async def _nobody(_: int, __: BlockRef) -> Sequence[bytes]:
-    return ()
-
-
 def same(one: Columns, other: Columns) -> bool:
     """Bit by bit."""
     names = ("owners", "mode", "flags", "start", "kind", "low", "high")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def must_know(health: tuple[int, int] | None) -> tuple[int, int]:
+    if health is None:
+        raise AssertionError("the health of some account is unknown")
+    return health
 
 
 def must(holds: bool, what: str) -> None:
@@ -160,20 +178,25 @@ def must(holds: bool, what: str) -> None:
 
 def rounds(version: Version, accounts: int, count: int) -> Rounds:
     """So many rounds each of few and of many changed accounts, in turns."""
-    with AnvilProcess() as process:
-        node = process.chain()
+    with AnvilProcess() as process, tempfile.TemporaryDirectory(prefix="levmon-mirror-") as name:
+        node, folder = process.chain(), Path(name)
         market = borrowers.seed(node, version, accounts)
-        node.rpc("evm_setAutomine", False)
-        found = asyncio.run(_rounds(process.url, node, market, count))
-        node.close()
-        return found
+        (folder / "owners").write_text("\n".join(market.borrowers))
+        peer = Peers(process.url, market.pool, folder / "owners", BlockRef(market.chain_id, 0, "", "", 0))
+        try:
+            place_multicall(node, peer)
+            node.rpc("evm_setAutomine", False)
+            return asyncio.run(_rounds(process.url, node, market, count, peer, folder))
+        finally:
+            peer.close()
+            node.close()
 
 
-async def _rounds(url: str, node: AnvilDevChain, market: AaveMarket, count: int) -> Rounds:
+async def _rounds(url: str, node: AnvilDevChain, market: AaveMarket, count: int, peer: Peers, folder: Path) -> Rounds:
     samples, dice = Rounds(), Random(market.version)
     feeds = list(market.reserves.values())
     async with RpcChain(url) as chain:
-        followed = Followed(chain, market)
+        followed = Followed(chain, market, folder)
         await followed.open([bytes.fromhex(owner[2:]) for owner in market.borrowers])
         mirror = followed.mirror
         with waiting("_post") as wire_s:
@@ -199,6 +222,11 @@ async def _rounds(url: str, node: AnvilDevChain, market: AaveMarket, count: int)
                 anew_s = time.perf_counter() - decided_at
                 must(same(mirror.ledger.columns(), columns), f"block {head.number}: the mirror differs")
                 must(low == truth, f"block {head.number}: others can be liquidated")
+                if n >= 2 * WARM_UP and changed == FEW:
+                    job = {"count": len(market.borrowers), "step": STEP, "gas": STEP_GAS, "block": head.number}
+                    theirs = peer.ask(peer="multicall", **job)
+                    samples.multicall.append(theirs["wall_s"] * MILLI)
+                    must(theirs["digest"] == followed.digest(step), f"block {head.number}: multicall.py differs")
                 if n >= 2 * WARM_UP:
                     samples.follow[changed].append((followed_at - start) * MILLI)
                     samples.decide[changed].append((decided_at - followed_at) * MILLI)
@@ -214,18 +242,20 @@ async def _rounds(url: str, node: AnvilDevChain, market: AaveMarket, count: int)
 
 def everything(version: Version, blocks: int, seed: int) -> Everything:
     """So many blocks of all that people do, with reorganisations, each compared with all accounts read anew."""
-    with AnvilProcess() as process:
+    with AnvilProcess() as process, tempfile.TemporaryDirectory(prefix="levmon-mirror-") as name:
         node = process.chain()
         market = aave_v3.deploy(node, version)
-        found = asyncio.run(_everything(process.url, node, market, blocks, seed))
+        found = asyncio.run(_everything(process.url, node, market, blocks, seed, Path(name)))
         node.close()
         return found
 
 
-async def _everything(url: str, node: AnvilDevChain, market: AaveMarket, blocks: int, seed: int) -> Everything:
+async def _everything(
+    url: str, node: AnvilDevChain, market: AaveMarket, blocks: int, seed: int, folder: Path
+) -> Everything:
     dice = Random(seed)
     async with RpcChain(url) as chain:
-        followed = Followed(chain, market)
+        followed = Followed(chain, market, folder)
         people = (*market.borrowers, market.lender, market.liquidator, node.account("treasury"))
         await followed.open([bytes.fromhex(owner[2:]) for owner in people])
         mirror, compared = followed.mirror, 0
@@ -306,6 +336,9 @@ def block_figures(version: Version, samples: Rounds) -> list[Figure]:
             "C1", f"{version}: a new block to a decision, {FEW} changed", few, "ms", 6.0, None, False, anew, wire, note
         ),
         Figure("C1", f"{version}: reading everything anew over that", anew / few, "x", 25.0, more_is_better=True),
+        Figure(
+            "C1", f"{version}: multicall.py over that", median(samples.multicall) / few, "x", 200.0, more_is_better=True
+        ),
         Figure("C2", f"{version}: {MANY} changed over {FEW} changed", many / few, "x", 1.5, note=in_cpu),
     ]
 

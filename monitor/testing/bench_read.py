@@ -121,7 +121,7 @@ class Peers:
     def ask(self, **job: Any) -> dict[str, Any]:
         """May raise: Disagreement, when it does not answer."""
         said, heard = must(self._process.stdin), must(self._process.stdout)
-        said.write(json.dumps({**job, "block": self._block}) + "\n")
+        said.write(json.dumps({"block": self._block, **job}) + "\n")
         said.flush()
         if not (line := heard.readline()):
             raise Disagreement("the peers' process has ended")

@@ -107,7 +107,7 @@ async def test_logs_that_are_doubled_disordered_or_removed(anvil_aave: AnvilAave
 async def test_down_for_longer_than_the_window(anvil_aave: AnvilAave, off: str | None, folder: Path) -> None:
     node, market = anvil_aave.chain, anvil_aave.market
     who, file = Identity(market.chain_id, market.provider, "facts"), folder / "mirror"
-    async with following(anvil_aave, off, window=8) as (world, _):
+    async with following(anvil_aave, off, folder=folder, window=8) as (world, _):
         save(file, who, Saved.of(world.mirror))
     newcomer = node.account("came while nobody looked")
     weth, usdc = market.reserves["WETH"], market.reserves["USDC"]
@@ -115,7 +115,7 @@ async def test_down_for_longer_than_the_window(anvil_aave: AnvilAave, off: str |
     node.send(newcomer, market.pool, BORROW, usdc.asset, 10**6, 2, 0, newcomer)
     busy_block(anvil_aave)
     node.mine(10)
-    async with following(anvil_aave, off, window=8) as (world, chain):
+    async with following(anvil_aave, off, folder=folder, window=8) as (world, chain):
         for _ in range(2):  # the first of these processes dies before it has looked for newcomers
             saved = load(file, who)
             world.mirror.resume(saved.columns, saved.block, saved.unknown, saved.unseen)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from monitor.chain import abi
 from monitor.chain.bulk.accounts import BulkAccounts
 from monitor.chain.bulk.reader import BulkReader
-from monitor.chain.jsonrpc import Request, Result
+from monitor.chain.discover import Naming
 from monitor.chain.mirror import Market, Mirror, Reading
 from monitor.chain.port import run
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.address import parse_address
 from monitor.core.types import BlockRef, Call, MarketRef, Ok, ReadPlan
 from monitor.protocols.aave_v3 import static
-from monitor.protocols.aave_v3.lens import read_survey
+from monitor.protocols.aave_v3.lens import BORROWERS, read_survey
 from monitor.protocols.aave_v3.reading import A_TOKEN, STABLE_TOKEN, VARIABLE_TOKEN, pool_call, token_call
 from monitor.protocols.aave_v3.records import ZERO, Facts
-from monitor.protocols.aave_v3.replay import EVENTS, MINT, STABLE_MINT, read_replay
+from monitor.protocols.aave_v3.replay import read_replay
 from monitor.protocols.columns import Columns
 from monitor.protocols.ledger import Account, Ledger
 from monitor.testing.aave_v3_market import AaveMarket
@@ -83,14 +85,6 @@ class GetterAccounts:
                 found[owner].balances[kind] = answer.values[0]
         return Reading(columns_of(found))
 
-    async def newcomers(self, first: int, block: BlockRef) -> list[bytes]:
-        debts = [token for _, variable, stable in self.tokens.values() for token in (variable, stable) if token != ZERO]
-        topics = ["0x" + EVENTS[MINT], "0x" + EVENTS[STABLE_MINT]]
-        span = {"fromBlock": hex(first), "toBlock": hex(block.number), "address": debts, "topics": [topics]}
-        (reply,) = await self.chain.pool.send([Request("eth_getLogs", (span,))])
-        assert isinstance(reply, Result)
-        return [bytes.fromhex(log["topics"][2][26:]) for log in reply.value]
-
 
 @dataclass
 class World:
@@ -123,8 +117,8 @@ async def read_facts(chain: RpcChain, market: AaveMarket, block: BlockRef) -> Fa
     return await run(chain, static.read_static(ref), block)
 
 
-async def open_world(chain: RpcChain, market: AaveMarket, **more: object) -> World:
-    """A mirror that was made and not yet started."""
+async def open_world(chain: RpcChain, market: AaveMarket, folder: Path = Path(), **more: object) -> World:
+    """A mirror that was made and not yet started. `folder`: where it may keep a search for newcomers."""
     block = await chain.block()
     facts = await read_facts(chain, market, block)
     replay = await run(chain, read_replay(facts), block)
@@ -139,7 +133,10 @@ async def open_world(chain: RpcChain, market: AaveMarket, **more: object) -> Wor
         return [answer.values[0] for answer in answers if isinstance(answer, Ok)]
 
     described = Market(replay, prices, lambda _: static.read_recheck(facts))
-    bulk = BulkAccounts(BulkReader(chain, await run(chain, read_survey(facts), block)), accounts.newcomers)
+    event, place = BORROWERS
+    naming = Naming(facts.pool, abi.event(event).topic, place)
+    reader = BulkReader(chain, await run(chain, read_survey(facts), block))
+    bulk = BulkAccounts(chain, reader, naming, folder)
     mirror: Mirror[list[int]] = Mirror(chain, described, bulk, **more)  # type: ignore[arg-type]
     return World(chain, accounts, mirror, described)
 
