@@ -286,11 +286,14 @@ class Mirror(Generic[G]):
         ledger, count, unknown = self.ledger, len(self.ledger), dict(self._unknown)
         before: dict[int, Account] = {}
         told: set[int] = set()
+        rows, accounts = [], []
         for owner, account in stage.accounts.items():
             row, was = stage.before[owner]
             if was != account:
                 before[row] = was
-                ledger.put(row, account)
+                rows.append(row)
+                accounts.append(account)
+        ledger.put_all(rows, accounts)
         for owner, account in self._trimmed(reading.columns).items():
             found = ledger.find(owner)
             if found is None:

@@ -65,21 +65,27 @@ class Stage:
     recheck: str = ""
     """why the market's facts may no longer hold; empty if nothing says so"""
 
+    def look_up(self, owners: Collection[bytes]) -> None:
+        """Have these at hand: one look for all costs little more than for one."""
+        asked = [owner for owner in owners if owner not in self.before]
+        rows = {owner: row for owner, row in zip(asked, self.ledger.find_all(asked), strict=True) if row is not None}
+        known = {owner: row for owner, row in rows.items() if row not in self.unknown}
+        accounts = self.ledger.accounts(list(known.values()))
+        self.before |= {owner: (row, was) for (owner, row), was in zip(known.items(), accounts, strict=True)}
+
     def account(self, owner: bytes) -> Account | None:
         """The account to be changed; None where it is not followed, or dirty already."""
         if owner in self.dirty:
             return None
         found = self.accounts.get(owner)
         if found is None:
-            row = self.ledger.find(owner)
-            if row is None:
+            if owner not in self.before:
+                self.look_up([owner])
+            if owner not in self.before:
+                if self.ledger.find(owner) is not None:
+                    self.dirty.add(owner)
                 return None
-            if row in self.unknown:
-                self.dirty.add(owner)
-                return None
-            was = self.ledger.account(row)
-            self.before[owner] = row, was
-            found = self.accounts[owner] = was.copy()
+            found = self.accounts[owner] = self.before[owner][1].copy()
         return found
 
     def follows(self, owner: bytes) -> bool:

@@ -24,7 +24,7 @@ def test_it_holds_what_a_dictionary_holds(seed: int) -> None:
     dice = Random(seed)
     plain = {dice.randbytes(20): drawn(dice) for _ in range(300)}
     ledger = Ledger(columns_of(plain, 2))
-    for _ in range(4_000):
+    for _ in range(3_000):
         act = dice.random()
         if act < 0.1:
             owner = dice.randbytes(20)
@@ -37,6 +37,16 @@ def test_it_holds_what_a_dictionary_holds(seed: int) -> None:
             plain[owner] = drawn(dice)
             ledger.put(row, plain[owner])
             assert ledger.account(row) == plain[owner]
+        if act > 0.97:
+            some = dice.sample(list(plain), dice.randint(0, 40))
+            found = [row for row in ledger.find_all([*some, dice.randbytes(20)]) if row is not None]
+            assert [ledger.owner(row) for row in found] == some
+            assert ledger.accounts(found) == [plain[owner] for owner in some]
+            for owner in some:
+                keep = dice.random() < 0.6
+                held = {kind: dice.getrandbits(100) + 1 for kind in plain[owner].balances}
+                plain[owner] = Account(dice.randrange(256), dice.getrandbits(128), held) if keep else drawn(dice)
+            ledger.put_all(found, [plain[owner] for owner in some])
     assert accounts_of(ledger.columns()) == plain
     assert list(accounts_of(ledger.columns())) == list(plain)
     same(ledger.columns(), columns_of(plain, 2))

@@ -122,6 +122,7 @@ class AaveReplay(Replay):
         self._upheavals = {bytes.fromhex(topic): signature for signature, topic in UPHEAVALS.items()}
 
     def apply(self, stage: Stage, logs: Sequence[RawLog], block: BlockRef) -> None:
+        stage.look_up({topic[12:] for log in logs for topic in log.topics[1:]})
         for log in logs:
             topic = log.topics[0] if log.topics else b""
             handler = self._handlers.get(topic)
