@@ -68,6 +68,23 @@ def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+chain_option = click.option(
+    "--chain",
+    "chain",
+    metavar="NAME",
+    help="The chain of a PROTOCOL:ADDRESS market: its name in the file, or its id.",
+)
+
+rpc_option = click.option(
+    "--rpc-url",
+    "rpc_urls",
+    multiple=True,
+    metavar="URL",
+    help="Endpoint to ask instead of those in the file; no file is needed then. May be repeated.  "
+    "[else LEVMON_RPC_<chainId>, else the file, else ETH_RPC_URL]",
+)
+
+
 def source_options(function: F) -> F:
     """Where to read: --config, --market, --chain, --rpc-url."""
     return _all(
@@ -83,20 +100,8 @@ def source_options(function: F) -> F:
             help="A market: its name in the file, a known one (levmon protocols NAME), or PROTOCOL:ADDRESS[/ID]. "
             "May be repeated.",
         ),
-        click.option(
-            "--chain",
-            "chain",
-            metavar="NAME",
-            help="The chain of a PROTOCOL:ADDRESS market: its name in the file, or its id.",
-        ),
-        click.option(
-            "--rpc-url",
-            "rpc_urls",
-            multiple=True,
-            metavar="URL",
-            help="Endpoint to ask instead of those in the file; no file is needed then. May be repeated.  "
-            "[else LEVMON_RPC_<chainId>, else the file, else ETH_RPC_URL]",
-        ),
+        chain_option,
+        rpc_option,
     )(function)
 
 

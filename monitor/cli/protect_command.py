@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from monitor.cli.signals import at_signal, until_sigterm
 from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monitor.chain.heads import Head, Trouble
     from monitor.cli.session import Open, Session
     from monitor.cli.telling import BlocksOf
     from monitor.core.types import BlockRef
@@ -189,6 +188,7 @@ def _reread(session: Session, rounds: list[Round], sink: Events) -> None:
 async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, stop: asyncio.Event) -> None:
     """One chain: heads as they come, and between them a tick for what is open."""
     from monitor.chain.heads import Trouble
+    from monitor.cli.newest import newest_heads, next_head
     from monitor.cli.telling import BlocksOf
     from monitor.pipeline.plans import outlook
     from monitor.pipeline.snapshot import failed
@@ -199,9 +199,9 @@ async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, 
     seen = 0
     last: BlockRef | None = None
     told.tell(await guard.step(), last)  # recovery comes before the first look
-    async with _newest(chain, one.poll_s) as newest:
+    async with newest_heads(chain, one.poll_s) as newest:
         while not stop.is_set():
-            event = await _next(newest)
+            event = await next_head(newest, TICK_S)
             if event is None:
                 events = guard.check_kill_switch()
                 if guard.busy:
@@ -231,53 +231,6 @@ async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, 
             if one.count is not None and seen >= one.count:
                 return
     await _drain(guard, told, last)
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest head that nobody has taken yet, and the task that looks for the next."""
-
-    queue: asyncio.Queue[Head | Trouble]
-    task: asyncio.Task[None]
-
-
-async def _next(newest: Newest) -> Head | Trouble | None:
-    """The newest head; None when there was none for a tick. Raises what ended the task, which must never end."""
-    try:
-        async with asyncio.timeout(TICK_S):
-            return await newest.queue.get()
-    except TimeoutError:
-        if newest.task.done():
-            newest.task.result()
-            raise AssertionError("nobody looks for new blocks any more") from None
-        return None
-
-
-@asynccontextmanager
-async def _newest(chain: Open, poll_s: float | None) -> AsyncIterator[Newest]:
-    """A queue of one: a head that nobody has taken yet is replaced by the next, and counts as skipped there."""
-    from dataclasses import replace
-
-    from monitor.chain.heads import Head
-
-    queue: asyncio.Queue[Head | Trouble] = asyncio.Queue(maxsize=1)
-
-    async def fill() -> None:
-        async for event in chain.heads(poll_s).events():
-            fresh: Head | Trouble = event
-            if queue.full():
-                old = queue.get_nowait()
-                if isinstance(old, Head) and isinstance(event, Head):
-                    reorg = event.reorg or old.reorg
-                    fresh = replace(event, skipped=event.skipped + old.skipped + 1, reorg=reorg)
-            queue.put_nowait(fresh)
-
-    task = asyncio.create_task(fill())
-    try:
-        yield Newest(queue, task)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _drain(guard: Guard, told: Told, last: BlockRef | None) -> None:

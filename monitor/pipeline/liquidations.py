@@ -152,12 +152,14 @@ def amounts(pair: Liquidation) -> dict[str, str]:
     }
 
 
-def liquidation_draft(bid: Bid, terms: KeeperTerms, guardian: Guardian, health_wad: int) -> Draft:
+def liquidation_draft(
+    bid: Bid, terms: KeeperTerms, guardian: Guardian, health_wad: int, *, cause: str = "asked for by hand"
+) -> Draft:
     """The decision to make this bid, with all that it rests on."""
     pair = bid.last
     block = pair.position.block
     decision = {
-        "cause": "asked for by hand",
+        "cause": cause,
         "why": bid.why,
         "symbol": pair.debt.symbol,
         "decimals": pair.debt.decimals,

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
@@ -35,6 +35,9 @@ from monitor.core.types import (
     ReadPlan,
     Unreadable,
 )
+
+if TYPE_CHECKING:
+    from monitor.protocols.whole import Whole
 
 SAMPLE_BLOCKS = 50_000
 """How far back `sample` is asked to look. A static plan that asks the same question early saves the sample's round."""
@@ -134,6 +137,13 @@ class Protocol(ABC, Generic[M, C]):
     def symbols(self, facts: M) -> Mapping[str, str]:
         """Price key -> symbol, for shocks by symbol and for tables."""
         return {}
+
+    def whole(self, facts: M, block: BlockRef) -> ReadPlan[Whole | None]:
+        """What it takes to read, follow and judge all accounts of the market. Default: None, it cannot be done.
+
+        Import what needs numpy here, and not with the protocol. May raise: CallFailed, ProtocolError.
+        """
+        return done(None)
 
     # -- searches: defaults that are right where health moves one way only in each price and in time ----------------
 

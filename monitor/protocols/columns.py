@@ -8,7 +8,7 @@ the only ones of the pure part that need numpy, and are imported where they are 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -126,6 +126,10 @@ class Bulk(ABC, Generic[M, G]):
     """
 
     facts: M
+
+    def for_modes(self, modes: Sequence[int]) -> Bulk[M, G]:
+        """One that reads only what accounts of these modes need; all others are unknown to it. Default: no less."""
+        return self
 
     @abstractmethod
     def read_globals(self, block: BlockRef) -> ReadPlan[G]:

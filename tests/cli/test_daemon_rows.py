@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from monitor.cli import protect_command, resources
+from monitor.cli import newest, resources
 from monitor.cli.protect_events import Events
 from monitor.cli.sinks import JsonLines, Lines
 from monitor.core.errors import ChainError, ConfigError
@@ -86,7 +86,7 @@ class Chain:
             yield 1 // number
 
 
-async def patient(_: protect_command.Newest) -> None:
+async def patient(_: newest.Newest, __: float) -> None:
     """Waits for ever for somebody who has gone."""
     await asyncio.sleep(0)
 
@@ -94,16 +94,16 @@ async def patient(_: protect_command.Newest) -> None:
 @row(
     "P23",
     "a task that dies silently is noticed within a tick, and ends the command with an error",
-    "monitor.cli.protect_command:_next",
+    "monitor.cli.newest:next_head",
     careless=patient,
 )
 async def test_silent_task() -> None:
     chain: Any = Chain()
-    async with protect_command._newest(chain, None) as newest:
+    async with newest.newest_heads(chain, None) as heads:
         seen = []
         for _ in range(3):
             try:
-                seen.append(await protect_command._next(newest))
+                seen.append(await newest.next_head(heads, 0.5))
             except ZeroDivisionError:
                 return
         raise AssertionError(f"nobody noticed: {seen}")

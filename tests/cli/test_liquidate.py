@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,3 +150,40 @@ def test_a_flash_loan_pays_where_the_purse_is_empty(room: Room, net: localnet.Lo
     assert balance(room, "USDC") >= int(bid["profit"]["net"]) + int(bid["profit"]["gas"]) > 10**8
     assert balance(room, "WETH") == 0
     assert "before gas (at least " in unwrapped(room.run("history", room.position))
+
+
+def objects(room: Room, *args: str, code: int) -> list[dict[str, Any]]:
+    """What one block came to; how the accounts were read is told beside it, for people."""
+    said = room.run(*args, "--count", "1", "--json", code=code).splitlines()
+    return [json.loads(line) for line in said if line.startswith("{")]
+
+
+def test_a_kept_market_hands_over_whom_it_finds_unhealthy(room: Room) -> None:
+    """Dry it says what it would do; armed it liquidates, once, within the same limits, and sees the outcome."""
+    owners = room.path / "owners.txt"
+    owners.write_text(room.owner)
+    keep = ("keep", room.name, "--owners", str(owners), "--poll", "0.1", "--liquidate")
+    room.signer()
+    room.run("approve", f"{room.name}/{GUARDIAN}", "USDC", "--broadcast", "--until", "mined")
+    room.chain.mine(3)
+    healthy = objects(room, *keep, code=0)
+    assert [one["schema"] for one in healthy] == ["levmon.keep/1"]
+
+    room.to_health(0.97)
+    told = objects(room, *keep, code=1)
+    [bid] = [one for one in told if one.get("kind") == "would liquidate"]
+    assert bid["position"].endswith(room.owner)
+    assert "profit" in bid["text"]
+    assert room.nonce == 1
+
+    usdc = balance(room, "USDC")
+    kept = room.start(*keep, "--broadcast")
+    kept.until("liquidating")
+    kept.until("broadcast")
+    room.chain.mine(1)
+    kept.until("paid 5")
+    assert usdc - balance(room, "USDC") > 4_990 * 10**6
+    kept.end(signal.SIGTERM)
+    assert room.nonce == 2
+    [action] = [one for one in room.objects("history", room.position) if one["kind"] == "aave-v3/liquidate"]
+    assert action["decision"]["cause"] == "kept market"

@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SCRIPTS = {"scripts/demo", "scripts/test", "scripts/localnet", "scripts/setup"}
-FIGURES = ("prove", "prove_rescues", "prove_liquidations", "kill_harness", "soak", "mutate", "bench latency")
+FIGURES = (
+    "prove",
+    "prove_rescues",
+    "prove_liquidations",
+    "kill_harness",
+    "soak",
+    "mutate",
+    *(f"bench {name}" for name in ("latency", "read", "engine", "mirror")),
+)
 
 
 def blocks(language: str) -> list[str]:

@@ -56,6 +56,9 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         self._weights: Weights | None = None
         self._flags: U64 | None = None
 
+    def for_modes(self, modes: Sequence[int]) -> AaveV3Bulk:
+        return AaveV3Bulk(self.facts, modes)
+
     def read_globals(self, block: BlockRef) -> ReadPlan[Globals]:
         return read_globals(self.facts, self.modes[1:])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
@@ -46,6 +46,9 @@ from monitor.protocols.aave_v3.templates import CLOSE, DELEVERAGE, LIQUIDATE, RE
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
 from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
+
+if TYPE_CHECKING:
+    from monitor.protocols.whole import Whole
 
 MAX_COVER = 2**256 - 1
 FIELDS = (
@@ -125,6 +128,11 @@ class AaveV3(Protocol[Facts, Context]):
 
     def price_sources(self, facts: Facts, keys: Sequence[str], block: BlockRef) -> ReadPlan[Mapping[str, Address]]:
         return read_price_sources(facts, keys)
+
+    def whole(self, facts: Facts, block: BlockRef) -> ReadPlan[Whole | None]:
+        from monitor.protocols.aave_v3.whole import read_whole
+
+        return read_whole(facts)
 
     # -- searches ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,271 @@
+"""Following a whole market block by block: the mirror, the book over it, and who is near liquidation at each head.
+
+Between heads the mirror settles what can wait (the audit, the newcomers of a gap). Where the market itself has changed
+its facts are read anew and everything begins again; nothing is said of blocks for which nothing is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitor.chain import cache, mirror_file
+from monitor.chain.bulk.reader import BulkReader, Drop
+from monitor.chain.mirror import Market, MarketChanged, Mirror, Reading, Step
+from monitor.chain.mirror_file import Identity, NotResumable, Saved
+from monitor.chain.port import run
+from monitor.chain.rpc_chain import RpcChain
+from monitor.core.address import parse_address
+from monitor.core.registry import protocol as protocol_named
+from monitor.core.types import BlockRef, MarketRef, ReadPlan
+from monitor.health.book import Book
+from monitor.pipeline.census import Census, open_whole
+from monitor.pipeline.market import MarketState
+from monitor.pipeline.memory import Memory
+from monitor.protocols.base import Protocol
+from monitor.protocols.columns import U8
+from monitor.protocols.whole import Whole
+
+START = "start"
+"""Why a mirror that begins reads everybody; nobody has to be told."""
+Borrowers = Callable[[Whole, int, BlockRef], Any]
+"""(whole, first, block): awaits the owners, as bytes, that have borrowed from block number `first` up to `block`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Who is near: health below `near`. `saved_every_s`: how often the mirror is written to disk."""
+
+    near: Fraction = Fraction(21, 20)
+    saved_every_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One account at a head: its row and exact health."""
+
+    row: int
+    owner: str
+    numerator: int
+    denominator: int
+
+    @property
+    def unhealthy(self) -> bool:
+        return self.numerator < self.denominator
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A market at a head. `near` in order of health; `unknown` counts accounts of which nothing can be said."""
+
+    block: BlockRef
+    accounts: int
+    changed: int
+    near: tuple[Standing, ...]
+    unknown: int
+    reckoned: int
+    """how many accounts took integers"""
+    took_s: float
+    """from the head's arrival to this decision"""
+    whole: str = ""
+    undone: int = 0
+
+    @property
+    def unhealthy(self) -> tuple[Standing, ...]:
+        return tuple(one for one in self.near if one.unhealthy)
+
+
+class _Accounts:
+    """The mirror's way to the chain: accounts in bulk, borrowers from logs."""
+
+    def __init__(self, reader: BulkReader, whole: Whole, borrowers: Borrowers) -> None:
+        self._reader, self._whole, self._borrowers = reader, whole, borrowers
+
+    async def read(self, owners: Sequence[bytes], block: BlockRef) -> Reading:
+        rows: U8 = np.frombuffer(b"".join(owners), np.uint8).reshape(-1, 20)
+        swept = await self._reader.read(rows, block)
+        return Reading(swept.columns, {bytes.fromhex(owner[2:]): why for owner, why in swept.unread})
+
+    async def newcomers(self, first: int, block: BlockRef) -> Sequence[bytes]:
+        found: Sequence[bytes] = await self._borrowers(self._whole, first, block)
+        return found
+
+
+class Keeper:
+    """One market, kept. `dropped` and `say` are told of whatever a user should know of the reading."""
+
+    def __init__(
+        self,
+        chain: RpcChain,
+        ref: MarketRef,
+        name: str,
+        memory: Memory,
+        borrowers: Borrowers,
+        terms: Terms,
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        home: Path | None = None,
+    ) -> None:
+        self.ref, self.name, self.terms = ref, name, terms
+        self._chain, self._memory, self._borrowers, self._say = chain, memory, borrowers, say
+        self._home = (home or cache.cache_home()) / "mirrors"
+        self._state: MarketState | None = None
+        self._whole: Whole | None = None
+        self._mirror: Mirror[Any] | None = None
+        self._bulk: Any = None
+        self._modes: frozenset[int] | None = None
+        """those that `_bulk` reads; None: all that the protocol may have"""
+        self._book: Book[Any, Any] | None = None
+        self._globals: Any = None
+        self._first: Step[Any] | None = None
+        """what `start` has read, until it was looked at"""
+        self._saved_s = float("-inf")
+
+    @property
+    def mirror(self) -> Mirror[Any]:
+        """May raise: AssertionError before `start`."""
+        if self._mirror is None:
+            raise AssertionError("the keeper has not started")
+        return self._mirror
+
+    async def start(self, block: BlockRef, owners: Sequence[bytes] | None = None) -> str:
+        """Resume from disk, or read all of `owners` (None: all borrowers since the beginning). Says which, in words.
+
+        May raise: ChainError, ConfigError, ProtocolError.
+        """
+        named = [parse_address(f"0x{owner.hex()}") for owner in owners or ()]
+        self._state, self._whole = await open_whole(self._chain, self.ref, self._memory, block, named)
+        whole = self._whole
+        reader = BulkReader(self._chain, whole.survey, dropped=self._drop)
+        protocol: Protocol[Any, Any] = protocol_named(self.ref.protocol)
+        known = self._state.known
+        if known is None:
+            raise AssertionError("open_whole answers known markets only")
+        market = Market(whole.replay, self._read_globals, lambda at: protocol.recheck(known.facts, at))
+        self._bulk, self._modes = whole.bulk, None
+        self._mirror = Mirror(self._chain, market, _Accounts(reader, whole, self._borrowers))
+        self._book, self._globals, self._first = None, None, None
+        if owners is None:
+            try:
+                saved = mirror_file.load(self._path(), self._identity())
+            except NotResumable as why:
+                self._say(f"{why.message}: all borrowers are read")
+                owners = await self._borrowers(whole, 0, block)
+            else:
+                self._mirror.resume(saved.columns, saved.block, saved.unknown, saved.unseen)
+                return f"{len(saved.columns):,} accounts as of block {saved.block.number}, from disk"
+        self._first = await self._mirror.start(owners, block)
+        return f"{len(self._mirror.ledger):,} accounts read at block {block.number}"
+
+    async def look(self, head: BlockRef, arrived_s: float) -> Look | None:
+        """Bring the mirror to this head and judge; None if it is no news. `arrived_s`: when the head came, monotonic.
+
+        May raise: ChainError, CallFailed.
+        """
+        try:
+            step = await self.mirror.follow(head)
+        except MarketChanged as changed:
+            self._say(changed.message)
+            owners = [self.mirror.ledger.owner(row) for row in range(len(self.mirror.ledger))]
+            await self.start(head, owners)
+            step = await self.mirror.follow(head)
+        step, self._first = step or self._first, None
+        return None if step is None else await self._judged(step, arrived_s)
+
+    async def settle(self, arrived_s: float) -> Look | None:
+        """What can wait until a head was acted upon; a look where that changed anything. Saves now and then.
+
+        May raise: ChainError, CallFailed.
+        """
+        step = await self.mirror.settle()
+        if time.monotonic() - self._saved_s >= self.terms.saved_every_s:
+            self.save()
+        return None if step is None else await self._judged(step, arrived_s)
+
+    def save(self) -> None:
+        """Write the mirror, so that the next run goes on from here; what cannot be written is said and no more."""
+        self._saved_s = time.monotonic()
+        try:
+            mirror_file.save(self._path(), self._identity(), Saved.of(self.mirror))
+        except OSError as broken:
+            self._say(f"the mirror could not be saved: {broken.strerror}")
+
+    def census(self, block: BlockRef) -> Census:
+        """All accounts as of the last look, for whoever wants to see more of them."""
+        if self._state is None or self._whole is None or self._book is None:
+            raise AssertionError("the keeper has not looked yet")
+        columns = self.mirror.ledger.columns()
+        unread = tuple((f"0x{self.mirror.ledger.owner(row).hex()}", why) for row, why in self.mirror.unknown.items())
+        book = Book(self._bulk, columns)
+        return Census(self.ref, self.name, block, self._state, self._whole, self._globals, columns, book, unread)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _judged(self, step: Step[Any], arrived_s: float) -> Look:
+        ledger = self.mirror.ledger
+        self._globals = await self._fitting(step)
+        if self._book is None or step.whole or self._book.source is not ledger or self._book.bulk is not self._bulk:
+            self._book = Book(self._bulk, ledger)
+        elif step.rows:
+            self._book.update(step.rows)
+        at_s = step.block.timestamp
+        below = self._book.follow(self._globals, at_s, self.terms.near)
+        rows = below.rows[~np.isin(below.rows, list(step.unknown))] if step.unknown else below.rows
+        healths = self._book.exact(self._globals, at_s, rows)
+        near = [
+            Standing(row, f"0x{ledger.owner(row).hex()}", *health)
+            for row, health in zip(rows.tolist(), healths, strict=True)
+            if health is not None
+        ]
+        near.sort(key=lambda one: (Fraction(one.numerator, one.denominator), one.row))
+        unknown = len(set(below.unknown.tolist()) | set(step.unknown))
+        return Look(
+            block=step.block,
+            accounts=len(ledger),
+            changed=len(step.rows),
+            near=tuple(near),
+            unknown=unknown,
+            reckoned=below.reckoned,
+            took_s=time.monotonic() - arrived_s,
+            whole="" if step.whole == START else step.whole,
+            undone=step.undone,
+        )
+
+    async def _fitting(self, step: Step[Any]) -> Any:
+        """The step's globals, read anew where an account is in a mode that they do not tell of.
+
+        Only modes in use are read with each block: a market may have two hundred, and all would be asked for.
+        """
+        ledger = self.mirror.ledger
+        if self._modes is not None and not step.whole:
+            used = frozenset(ledger.take(np.array(step.rows, np.int64)).mode.tolist()) | self._modes
+            if used == self._modes:
+                return step.globals_
+        else:
+            used = frozenset(np.unique(ledger.columns().mode).tolist())
+        self._bulk, self._modes = self._whole.bulk.for_modes(sorted(used)), used  # type: ignore[union-attr]  # started
+        return await run(self._chain, self._bulk.read_globals(step.block), step.block)
+
+    def _read_globals(self, block: BlockRef) -> ReadPlan[Any]:
+        """By whatever is read at the time."""
+        return self._bulk.read_globals(block)  # type: ignore[no-any-return]
+
+    def _drop(self, drop: Drop) -> None:
+        self._say(str(drop))
+
+    def _identity(self) -> Identity:
+        known = self._state.known if self._state else None
+        facts = json.dumps(asdict(known.facts), sort_keys=True, default=str) if known else ""
+        return Identity(self.ref.chain_id, str(self.ref), hashlib.sha256(facts.encode()).hexdigest())
+
+    def _path(self) -> Path:
+        digest = hashlib.sha256(str(self.ref).encode()).hexdigest()[:16]
+        return self._home / f"{self.ref.chain_id}-{self.ref.protocol}-{digest}.mirror"
