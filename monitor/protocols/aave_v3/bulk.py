@@ -24,6 +24,7 @@ from monitor.protocols.aave_v3.cells import (
     cells,
     healths_directed,
     healths_half_up,
+    in_mode,
     indexes,
     is_member,
     unknown_bits,
@@ -106,9 +107,7 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         mode, flags, kind, high = columns.mode[rows], columns.flags[rows], columns.kind[at], columns.high[at]
         masks = np.full((256, flags.shape[1]), WORD, np.uint64)
         for one in np.unique(mode).tolist():
-            if one not in self._cells:
-                self._cells[one] = cells(globals_, one, known)
-            masks[one] = _split(self._cells[one].unknown, flags.shape[1])
+            masks[one] = _split(self._cells_of(globals_, one, known).unknown, flags.shape[1])
         odd: Mask = np.asarray(np.any(flags & masks[mode], axis=1))
         odd[of[(kind >= STABLE_KIND) | (high >> np.uint64(BALANCE_BITS - 64) != 0)]] = True
         counts_ = _counts(kind, flags[of], self.kinds) & ~odd[of]
@@ -159,6 +158,14 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
             self._moment, self._indexes, self._cells = (globals_, at_s), indexes(globals_, at_s), {}
             self._weights = self._flags = None
         return self._indexes
+
+    def _cells_of(self, globals_: Globals, mode: int, known: dict[int, tuple[int, int]]) -> Cells:
+        if mode not in self._cells:
+            alone = mode == 0 or unread(globals_, mode) or own_source(globals_.categories.get(mode))
+            self._cells[mode] = (
+                cells(globals_, mode, known) if alone else in_mode(self._cells_of(globals_, 0, known), globals_, mode)
+            )
+        return self._cells[mode]
 
     def _judged(self, globals_: Globals, columns: Columns, row: int, at_s: int) -> tuple[int, int] | None:
         found = self.position(globals_, columns, row, BlockRef(self.facts.market.chain_id, 0, "", "", at_s))

@@ -103,6 +103,16 @@ def unknown_bits(globals_: Globals, mode: int, known: dict[int, tuple[int, int]]
     return bits
 
 
+def in_mode(plain: Cells, globals_: Globals, mode: int) -> Cells:
+    """The cells of a mode that is read and changes no price: those of mode 0 but for its members' thresholds."""
+    entries = list(plain.entries)
+    for number, reserve in globals_.reserves.items():
+        entry = entries[2 * number + 1]
+        if entry is not None and is_member(globals_, reserve, mode):
+            entries[2 * number + 1] = *entry[:3], globals_.categories[mode].liquidation_threshold
+    return Cells(tuple(entries), plain.unknown)
+
+
 def cells(globals_: Globals, mode: int, known: dict[int, tuple[int, int]]) -> Cells:
     """How every reserve counts for accounts of this mode."""
     category = globals_.categories.get(mode)
