@@ -210,11 +210,11 @@ def shown_owner(owner: str) -> str:
     return parse_address(owner)
 
 
-async def discovered(one: One, whole: Whole, block: BlockRef, *, first: int = 0) -> U8:
-    """Every borrower that the market's logs name, from block number `first` on. May raise: ChainError."""
+async def discovered(one: One, whole: Whole, block: BlockRef) -> U8:
+    """Every borrower that the market's logs name up to a block. May raise: ChainError."""
     from monitor.pipeline.borrowers import fetch_borrowers
 
-    with progress(f"looking for borrowers of {one.name}", block.number + 1 - first) as told:
+    with progress(f"looking for borrowers of {one.name}", block.number + 1) as told:
         done = 0
 
         def tell(now: Progress) -> None:
@@ -222,4 +222,4 @@ async def discovered(one: One, whole: Whole, block: BlockRef, *, first: int = 0)
             told(now.done - done if now.done > done else now.done)
             done = now.done
 
-        return await fetch_borrowers(one.chain.chain, one.ref, whole, block, first=first, progress=tell)
+        return await fetch_borrowers(one.chain.chain, one.ref, whole, block, progress=tell)

@@ -100,8 +100,8 @@ async def _keep(market: str, way: Way, owners_file: Path | None, source: dict[st
         chain = one.chain.chain
         block = one.chain.first or await chain.block("latest")
 
-        async def borrowers(whole: Any, first: int, until: BlockRef) -> list[bytes]:
-            return [row.tobytes() for row in await discovered(one, whole, until, first=first)]
+        async def borrowers(whole: Any, until: BlockRef) -> list[bytes]:
+            return [row.tobytes() for row in await discovered(one, whole, until)]
 
         keeper = Keeper(chain, one.ref, one.name, one.session.memory, borrowers, Terms(way.near), say=say)
         owners = [bytes.fromhex(owner[2:]) for owner in read_owners(owners_file)] if owners_file else None

@@ -23,26 +23,23 @@ async def fetch_borrowers(
     whole: Whole,
     block: BlockRef,
     *,
-    first: int = 0,
     progress: Callable[[Progress], None] = lambda _: None,
     home: Path | None = None,
 ) -> U8:
-    """(n, 20): all who have borrowed from block number `first` up to `block`, each once. May raise: ChainError.
+    """(n, 20): all who have borrowed up to `block`, each once. May raise: ChainError.
 
-    From the first block on, what is final is asked for once and kept; only the blocks after it are asked for each time.
+    What is final is asked for once and kept; only the blocks after it are asked for each time.
     """
     folder = (home or cache.cache_home()) / "borrowers"
     name = f"{ref.chain_id}-{ref.protocol}-{hashlib.sha256(str(ref).encode()).hexdigest()[:16]}"
     naming = Naming(*whole.borrowed)
     found: dict[str, None] = {}
-    if first == 0:
-        settled = await _settled(chain, block)
-        discovery = Discovery(chain, naming, folder / f"{name}.json", progress=progress)
-        found |= dict.fromkeys(await discovery.run(0, settled))
-        first = settled.number + 1
-    if first <= block.number:
-        tail = Discovery(chain, naming, folder / f"{name}.newest.json", progress=progress)
-        found |= dict.fromkeys(await tail.run(first, block))
+    settled = await _settled(chain, block)
+    discovery = Discovery(chain, naming, folder / f"{name}.json", progress=progress)
+    found |= dict.fromkeys(await discovery.run(0, settled))
+    if settled.number < block.number:
+        newest = Discovery(chain, naming, folder / f"{name}.newest.json", progress=progress)
+        found |= dict.fromkeys(await newest.run(settled.number + 1, block))
     return np.frombuffer(b"".join(bytes.fromhex(owner[2:]) for owner in found), np.uint8).reshape(-1, 20)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from monitor.chain import cache, mirror_file
+from monitor.chain.bulk.accounts import BulkAccounts
 from monitor.chain.bulk.reader import BulkReader, Drop
-from monitor.chain.mirror import Market, MarketChanged, Mirror, Reading, Step
+from monitor.chain.discover import Naming
+from monitor.chain.mirror import Market, MarketChanged, Mirror, Step
 from monitor.chain.mirror_file import Identity, NotResumable, Saved
 from monitor.chain.port import run
 from monitor.chain.rpc_chain import RpcChain
@@ -31,13 +33,12 @@ from monitor.pipeline.census import Census, open_whole
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
-from monitor.protocols.columns import U8
 from monitor.protocols.whole import Whole
 
 START = "start"
 """Why a mirror that begins reads everybody; nobody has to be told."""
-Borrowers = Callable[[Whole, int, BlockRef], Any]
-"""(whole, first, block): awaits the owners, as bytes, that have borrowed from block number `first` up to `block`."""
+Borrowers = Callable[[Whole, BlockRef], Awaitable[Sequence[bytes]]]
+"""Everybody who has borrowed in that market up to a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +82,6 @@ class Look:
     @property
     def unhealthy(self) -> tuple[Standing, ...]:
         return tuple(one for one in self.near if one.unhealthy)
-
-
-class _Accounts:
-    """The mirror's way to the chain: accounts in bulk, borrowers from logs."""
-
-    def __init__(self, reader: BulkReader, whole: Whole, borrowers: Borrowers) -> None:
-        self._reader, self._whole, self._borrowers = reader, whole, borrowers
-
-    async def read(self, owners: Sequence[bytes], block: BlockRef) -> Reading:
-        rows: U8 = np.frombuffer(b"".join(owners), np.uint8).reshape(-1, 20)
-        swept = await self._reader.read(rows, block)
-        return Reading(swept.columns, {bytes.fromhex(owner[2:]): why for owner, why in swept.unread})
-
-    async def newcomers(self, first: int, block: BlockRef) -> Sequence[bytes]:
-        found: Sequence[bytes] = await self._borrowers(self._whole, first, block)
-        return found
 
 
 class Keeper:
@@ -151,14 +136,16 @@ class Keeper:
             raise AssertionError("open_whole answers known markets only")
         market = Market(whole.replay, self._read_globals, lambda at: protocol.recheck(known.facts, at))
         self._bulk, self._modes = whole.bulk, None
-        self._mirror = Mirror(self._chain, market, _Accounts(reader, whole, self._borrowers))
+        found = self._path().with_suffix(".found")
+        accounts = BulkAccounts(self._chain, reader, Naming(*whole.borrowed), found)
+        self._mirror = Mirror(self._chain, market, accounts)
         self._book, self._globals, self._first = None, None, None
         if owners is None:
             try:
                 saved = mirror_file.load(self._path(), self._identity())
             except NotResumable as why:
                 self._say(f"{why.message}: all borrowers are read")
-                owners = await self._borrowers(whole, 0, block)
+                owners = await self._borrowers(whole, block)
             else:
                 self._mirror.resume(saved.columns, saved.block, saved.unknown, saved.unseen)
                 return f"{len(saved.columns):,} accounts as of block {saved.block.number}, from disk"
