@@ -176,7 +176,7 @@ async def test_a_node_that_ignores_overrides_is_found_out(anvil_aave: AnvilAave)
         swept, reader = await through(anvil_aave, proxy.url)
     assert [drop.rung for drop in reader.drops] == ["lens by state override"]
     assert "could not be found" in reader.drops[0].reason
-    assert (same(swept.columns, await plain(anvil_aave)), swept.rungs) == (True, ("lens as creation code",))
+    assert (same(swept.columns, await plain(anvil_aave)), swept.rungs) == (True, ("eth_getStorageValues",))
 
 
 async def test_a_node_that_refuses_overrides_is_read_another_way(anvil_aave: AnvilAave) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from monitor.chain.bulk.lens import OverrideLens
+from monitor.chain.bulk.places import key, locate
 from monitor.chain.bulk.reader import LADDER, BulkReader, Drop
 from monitor.chain.bulk.rung import Rung
+from monitor.chain.bulk.storage import StorageValues
+from monitor.chain.bulk.wire import Wire
 from monitor.chain.bulk.words import Batch, Multicall
 from monitor.chain.port import run
 from monitor.chain.rpc_chain import RpcChain
@@ -82,3 +86,27 @@ async def test_a_rung_that_cannot_be_stood_on_is_left_with_a_word(anvil_aave: An
     assert [drop.rung for drop in told] == ["Multicall3"]
     assert "not by Multicall3: Multicall3 is not on this chain" in str(told[0])
     assert (swept.rungs, len(swept.columns)) == (("JSON-RPC batch",), 32)
+
+
+@pytest.mark.parametrize("anvil_aave", ["3.6"], indirect=True)
+async def test_what_else_a_word_of_storage_holds_is_no_part_of_a_balance(anvil_aave: AnvilAave) -> None:
+    """From 3.5 on a balance has 120 bits, and the byte above it says to whom its votes are lent."""
+    owner, token = anvil_aave.market.borrowers[0], anvil_aave.market.reserves["WETH"].a_token
+    async with RpcChain(anvil_aave.process.url) as chain:
+        block, _, survey = await known(chain, anvil_aave.market)
+        places = await locate(Wire(chain.pool.endpoints[0], block), survey.getters())
+        assert len(places) == len(survey.getters())
+        place = next(place for getter, place in places.items() if getter.contract == token)
+        assert (place.shift, place.bits) == (0, 120)
+        where = "0x" + key(bytes.fromhex(owner[2:]), place.slot).hex()
+        word = int(anvil_aave.chain.rpc("eth_getStorageAt", token, where, "latest"), 16)
+        anvil_aave.chain.rpc("anvil_setStorageAt", token, where, f"0x{word | 3 << 120:064x}")
+        anvil_aave.chain.mine()
+        block = await chain.block()
+        methods = chain.pool.endpoints[0].transport.traffic.methods
+        for rung in (OverrideLens, StorageValues):
+            reader = BulkReader(chain, survey, ladder=[rung])
+            swept = await reader.read(rows(anvil_aave.market.borrowers), block)
+            assert (reader.drops, swept.unread) == ([], ())
+            assert swept.columns.balances(0)[1] == word & 2**120 - 1
+        assert methods["eth_getStorageValues"] > 2

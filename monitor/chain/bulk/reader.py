@@ -16,6 +16,7 @@ import numpy as np
 from monitor.chain.bulk.chunks import Cutter, Work
 from monitor.chain.bulk.lens import CreatedLens, OverrideLens
 from monitor.chain.bulk.rung import Rung
+from monitor.chain.bulk.storage import StorageValues
 from monitor.chain.bulk.wire import RungFailed, TooMuch, Wire
 from monitor.chain.bulk.words import Batch, Multicall
 from monitor.chain.clock import SYSTEM, Clock
@@ -25,7 +26,7 @@ from monitor.core.types import Address, BlockRef
 from monitor.protocols.columns import U8, Columns
 from monitor.protocols.survey import Part, Survey, join
 
-LADDER: tuple[type[Rung], ...] = (OverrideLens, CreatedLens, Multicall, Batch)
+LADDER: tuple[type[Rung], ...] = (OverrideLens, StorageValues, CreatedLens, Multicall, Batch)
 SAMPLE = 16
 AGAIN_AT_MOST = 500
 """So many accounts that a rung could not read are asked once more by themselves; more are their market's trouble."""
