@@ -91,5 +91,16 @@ def read_command(accounts: int, rounds: int, only: str | None, as_json: bool) ->
         sys.exit(1)
 
 
+@cli.command("page")
+@click.option("--quick", is_flag=True, help="Smaller markets and fewer rounds.")
+def page_command(quick: bool) -> None:
+    """Run read, engine and mirror, and write their figures into the README."""
+    from monitor.testing import bench_page
+
+    smaller = {"read": ("--accounts", "2000", "--rounds", "3"), "engine": ("--quick",), "mirror": ("--quick",)}
+    found = {name: bench_page.measure(name, smaller[name] if quick else ()) for name in bench_page.BENCHES}
+    bench_page.write(bench_page.page(found, bench_page.machine()))
+
+
 if __name__ == "__main__":
     cli()

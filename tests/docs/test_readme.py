@@ -16,6 +16,7 @@ from monitor.cli.app import COMMANDS, app
 from monitor.core.config import parse
 from monitor.core.errors import LevmonError
 from monitor.report import SCHEMA
+from monitor.testing import bench_page
 from monitor.testing.localnet_cli import cli as localnet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ FIGURES = (
     "kill_harness",
     "soak",
     "mutate",
-    *(f"bench {name}" for name in ("latency", "read", "engine", "mirror")),
+    *(f"bench {name}" for name in ("latency", "read", "engine", "mirror", "page")),
 )
 
 
@@ -154,3 +155,27 @@ def test_every_python_block_runs(text: str, capsys: pytest.CaptureFixture[str]) 
 def test_every_exit_code_is_told() -> None:
     for code in (0, 1, 2, 3, 70, 130):
         assert f"| {code} |" in README
+
+
+def test_figures_are_written_between_their_marks(tmp_path: Path) -> None:
+    figure = {"id": "A1", "what": "much | faster", "measured": 21.5, "unit": "x", "goal": 20, "more_is_better": True}
+    missed = {**figure, "id": "A2", "measured": 3.0, "reached": False, "peer": 2.0, "floor": None}
+    report = {"figures": [{**figure, "reached": True, "peer": None, "floor": 40.0}, missed]}
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{bench_page.BEGIN}old\n{bench_page.END}after\n")
+    for _ in range(2):
+        bench_page.write(bench_page.page({"read": report}, "2 cores"), page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "1 of 2 goals reached" in text
+    assert "| A1 | much / faster | 21.5 x | ≥ 20 x |  | 40 x |" in text
+    assert "| A2 | much / faster | **3 x**, missed | ≥ 20 x | 2 x |  |" in text
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="no place"):
+        bench_page.write("x", page)
+
+
+def test_the_page_has_a_place_for_figures() -> None:
+    assert README.count(bench_page.BEGIN) == README.count(bench_page.END) == 1
