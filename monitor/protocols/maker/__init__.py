@@ -69,7 +69,7 @@ from monitor.protocols.maker.urns import Urn, find_urns
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
 DAI = Unit("DAI", 18)
 CHAINLOG: Address = "0xdA0Ab1e0017DEbCd72Be8599041a2aa3bA7e740F"
-NAMED_ILKS = ("ETH-A", "ETH-B", "ETH-C", "WBTC-A", "WBTC-B", "WBTC-C", "WSTETH-A", "WSTETH-B", "LSEV2-SKY-A")
+NAMED_ILKS = ("ETH-A", "ETH-B", "ETH-C", "WBTC-A", "WSTETH-A", "WSTETH-B", "LSEV2-SKY-A")
 
 
 @dataclass(frozen=True, slots=True)
