@@ -100,7 +100,9 @@ def parse(body: bytes, *, caps: bool = True) -> Any:
 
 def _deeper_than(limit: int, body: bytes) -> bool:
     """Whether brackets nest deeper than `limit`, found without parsing: the innermost pairs go, `limit` times."""
-    brackets = _STRING.sub(b"", body).translate(_SQUARE, _NOT_BRACKETS)
+    # without escapes every second quote ends a string, which is found much faster; what is cut off is refused as JSON
+    plain = _STRING.sub(b"", body) if b"\\" in body else b"".join(body.split(b'"')[::2])
+    brackets = plain.translate(_SQUARE, _NOT_BRACKETS)
     for _ in range(limit):
         if not brackets:
             return False
