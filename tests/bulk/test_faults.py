@@ -15,7 +15,7 @@ from monitor.chain.bulk.words import Batch, Multicall
 from monitor.chain.pool import Patience
 from monitor.chain.rpc_chain import RpcChain
 from monitor.chain.transport import LIMITS, Limits
-from monitor.core.errors import RpcUnavailable, StateMissing
+from monitor.core.errors import BadAnswer, RpcUnavailable, StateMissing
 from monitor.protocols.columns import Columns
 from monitor.testing.clock import FakeClock
 from tests.bulk.markets import known, place_multicall, rows
@@ -37,12 +37,12 @@ async def plain(local: AnvilAave) -> Columns:
 
 
 async def through(
-    local: AnvilAave, *urls: str, clock: FakeClock | None = None, limits: Limits = LIMITS, **more: Any
+    local: AnvilAave, *urls: str, clock: FakeClock | None = None, limits: Limits = LIMITS, quorum: int = 1, **more: Any
 ) -> tuple[Swept, BulkReader]:
     """Read by way of these endpoints; what levmon knows of the market it has from the node itself."""
     async with RpcChain(local.process.url) as direct:
         block, _, survey = await known(direct, local.market)
-    async with RpcChain(urls, patience=ONCE, chain_id=block.chain_id, limits=limits) as chain:
+    async with RpcChain(urls, patience=ONCE, chain_id=block.chain_id, limits=limits, quorum=quorum) as chain:
         reader = BulkReader(chain, survey, clock=clock or FakeClock(), **more)
         return await reader.read(rows(local.market.borrowers), block), reader
 
@@ -251,3 +251,24 @@ async def test_another_endpoint_goes_on_where_one_ends(anvil_aave: AnvilAave) ->
         await bad.stop()
         with pytest.raises(RpcUnavailable):
             await through(anvil_aave, bad.url)
+
+
+async def test_a_quorum_must_agree_on_everybody(anvil_aave: AnvilAave) -> None:
+    def lie(request: Item, answer: Item) -> Item:
+        return {**answer, "result": last_byte_changed(answer["result"])} if is_lens(request) else answer
+
+    def refuse(request: Item, answer: Item) -> Item:
+        return instead(answer, -32000, "header not found") if is_call(request) else answer
+
+    url = anvil_aave.process.url
+    async with FaultProxy(url) as one, FaultProxy(url) as other:
+        swept, _ = await through(anvil_aave, one.url, other.url, url, quorum=3)
+        assert same(swept.columns, await plain(anvil_aave))
+        one.edits.append(after_the_proof(lie))
+        with pytest.raises(BadAnswer, match="disagree about accounts"):
+            await through(anvil_aave, one.url, other.url, url, quorum=2)
+        one.edits[:] = [refuse]
+        swept, _ = await through(anvil_aave, one.url, other.url, url, quorum=2)
+        assert same(swept.columns, await plain(anvil_aave))
+        with pytest.raises(StateMissing):
+            await through(anvil_aave, one.url, other.url, url, quorum=3)

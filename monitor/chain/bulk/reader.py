@@ -20,8 +20,9 @@ from monitor.chain.bulk.storage import StorageValues
 from monitor.chain.bulk.wire import RungFailed, TooMuch, Wire
 from monitor.chain.bulk.words import Batch, Multicall
 from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.endpoint import Endpoint
 from monitor.chain.rpc_chain import RpcChain
-from monitor.core.errors import ChainError, RateLimited, RpcUnavailable
+from monitor.core.errors import BadAnswer, ChainError, RateLimited, RpcUnavailable
 from monitor.core.types import Address, BlockRef
 from monitor.protocols.columns import U8, Columns
 from monitor.protocols.survey import Part, Survey, join
@@ -81,9 +82,32 @@ class BulkReader:
         return next((rung.gas_an_account for rung in self._proven.values() if rung.gas_an_account), None)
 
     async def read(self, owners: U8, block: BlockRef, progress: Callable[[int], None] = lambda _: None) -> Swept:
-        """`owners`: (n, 20), each once. `progress` is told how many more have been read. May raise: ChainError."""
+        """`owners`: (n, 20), each once. `progress` is told how many more have been read. May raise: ChainError.
+
+        With a quorum as many endpoints must tell the same of everybody, or nothing is known.
+        """
+        usable = self._chain.pool.usable()
+        if self._chain.quorum == 1:
+            return await self._read(usable, owners, block, progress)
+        agreed: list[Swept] = []
+        for place, endpoint in enumerate(usable):
+            try:
+                agreed.append(await self._read([endpoint], owners, block, progress if not agreed else lambda _: None))
+            except ChainError:
+                if len(agreed) + len(usable) - place - 1 < self._chain.quorum:
+                    raise
+            if len(agreed) == self._chain.quorum:
+                break
+        first, *others = agreed
+        if any(not _same(first, other) for other in others):
+            raise BadAnswer(f"the endpoints disagree about accounts at block {block.number}")
+        return first
+
+    async def _read(
+        self, endpoints: Sequence[Endpoint], owners: U8, block: BlockRef, progress: Callable[[int], None]
+    ) -> Swept:
         work, used, trouble = Work.of(owners, progress), list[str](), list[ChainError]()
-        for endpoint in self._chain.pool.usable():
+        for endpoint in endpoints:
             if not work.todo:
                 break
             try:
@@ -162,6 +186,12 @@ def _in_order(work: Work, survey: Survey) -> tuple[U8, list[Part]]:
     for row, reason in work.unread.items():
         work.parts[row] = _unreadable(survey, reason)
     return work.owners, [work.parts[first] for first in sorted(work.parts)] or [_nothing(survey, 0)]
+
+
+def _same(one: Swept, other: Swept) -> bool:
+    names = ("owners", "mode", "flags", "start", "kind", "low", "high")
+    equal = all(np.array_equal(getattr(one.columns, name), getattr(other.columns, name)) for name in names)
+    return equal and [owner for owner, _ in one.unread] == [owner for owner, _ in other.unread]
 
 
 def _nothing(survey: Survey, count: int) -> Part:
