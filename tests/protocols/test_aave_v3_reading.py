@@ -12,6 +12,7 @@ from monitor.core.errors import CallFailed, ProtocolError
 from monitor.core.types import (
     BlockRef,
     Call,
+    Known,
     Log,
     LogQuery,
     MarketRef,
@@ -478,6 +479,31 @@ def test_a_reserve_unread_at_registration() -> None:
         asset(1), "T1", -1, 0, ZERO, source(1), "its reserve data could not be read"
     )
     assert pool.run(PROTOCOL.recheck(facts, BLOCK))
+    # which bit is the lost reserve's is not known: a bit of no other reserve may be a debt in it
+    pool.open_account(ANN, bitmap([0], [1]))
+    pool.open_account(BOB, bitmap([0], []))
+    for owner in (ANN, BOB):
+        pool.give(owner, 0, 70)
+    ann, bob = state(pool, facts, ANN, BOB)
+    assert isinstance(ann, Unreadable)
+    assert ann.reason == "T1: its reserve data could not be read, and with it what is held in it"
+    assert isinstance(bob, Position)
+
+
+def test_a_deposit_that_does_not_count_may_be_worth_more_than_the_contract_can_reckon() -> None:
+    """The contract never looks at it, and so health is known; only what is shown of it needs the large number."""
+    pool = fake_pool(1, functions=SINCE_3_6)
+    pool.list_reserve(1, id_=1, price=2**200)
+    facts = facts_of(pool)
+    pool.open_account(ANN, bitmap([0], [1]))
+    pool.give(ANN, 0, 70)
+    pool.give(ANN, 1, 2**100, 1)
+    (ann,) = state(pool, facts, ANN)
+    health = PROTOCOL.evaluate(ann)
+    assert isinstance(health.verdict, Known)
+    assert health.verdict.unhealthy
+    [idle] = [leg for leg in health.legs if not leg.enabled]
+    assert idle.value == idle.amount * 2**200 // 10**idle.decimals > 2**256
 
 
 def test_a_broken_base_price_is_not_needed_where_the_categorys_counts() -> None:

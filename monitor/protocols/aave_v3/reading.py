@@ -210,6 +210,9 @@ def _account(facts: Facts, rules: Rules, book: Book, owner: Address) -> tuple[St
             raise Missing(f"e-mode category {e_mode} could not be read")
         # ids that are in nobody's list were dropped; the contract skips them too
         ids = set(words.reserve_ids(configuration))
+        nameless = [r for r in facts.reserves if r.id < 0]
+        if nameless and ids - {r.id for r in facts.reserves}:
+            raise Missing(f"{nameless[0].symbol}: {nameless[0].refused}, and with it what is held in it")
         used = sorted((r for r in facts.reserves if r.id in ids), key=lambda r: r.id)
         reserves = [_reserve(facts, rules, book, owner, reserve, configuration) for reserve in used]
         own_source = category is not None and category.price_source != ZERO

@@ -9,7 +9,7 @@ from monitor.core.errors import ProtocolError
 from monitor.core.types import Gate, GateState, Health, Known, Leg, NoDebt, Position, Side, Unit, Unknown, Verdict
 from monitor.oracles.chainlink import remarks
 from monitor.protocols.aave_v3 import words
-from monitor.protocols.aave_v3.account import AccountData, Holding, Valued, account_data, holdings, supplied_value
+from monitor.protocols.aave_v3.account import AccountData, Holding, Valued, account_data, holdings
 from monitor.protocols.aave_v3.liquidation import (
     HEALTH_FACTOR_LIQUIDATION_THRESHOLD,
     Attempt,
@@ -141,7 +141,8 @@ def legs(account: Account, unit: Unit) -> tuple[Leg, ...]:
     for value in account.data.values:
         holding = value.holding
         if holding.supplied or holding.enabled:
-            worth = supplied_value(holding, value.price)
+            # what does not count is no business of the contract's, and may be too much for its arithmetic
+            worth = value.collateral_value if holding.enabled else holding.supplied * value.price // holding.unit
             found.append(_leg(Side.COLLATERAL, value, holding.supplied, worth, unit, enabled=holding.enabled))
         if holding.borrowed and holding.debt:
             found.append(_leg(Side.DEBT, value, holding.debt, value.debt_value, unit, enabled=True))
