@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.chain import cache
+from monitor.chain import abi, cache
 from monitor.chain.discover import Discovery, Naming, Progress
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.errors import ChainError
@@ -32,7 +32,7 @@ async def fetch_borrowers(
     """
     folder = (home or cache.cache_home()) / "borrowers"
     name = f"{ref.chain_id}-{ref.protocol}-{hashlib.sha256(str(ref).encode()).hexdigest()[:16]}"
-    naming = Naming(*whole.borrowed)
+    naming = naming_of(whole)
     found: dict[str, None] = {}
     settled = await _settled(chain, block)
     discovery = Discovery(chain, naming, folder / f"{name}.json", progress=progress)
@@ -41,6 +41,12 @@ async def fetch_borrowers(
         newest = Discovery(chain, naming, folder / f"{name}.newest.json", progress=progress)
         found |= dict.fromkeys(await newest.run(settled.number + 1, block))
     return np.frombuffer(b"".join(bytes.fromhex(owner[2:]) for owner in found), np.uint8).reshape(-1, 20)
+
+
+def naming_of(whole: Whole) -> Naming:
+    """The logs that name the market's borrowers."""
+    contract, event, place = whole.borrowed
+    return Naming(contract, abi.event(event).topic, place)
 
 
 async def _settled(chain: RpcChain, block: BlockRef) -> BlockRef:

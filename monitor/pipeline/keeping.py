@@ -20,7 +20,6 @@ import numpy as np
 from monitor.chain import cache, mirror_file
 from monitor.chain.bulk.accounts import BulkAccounts
 from monitor.chain.bulk.reader import BulkReader, Drop
-from monitor.chain.discover import Naming
 from monitor.chain.mirror import Market, MarketChanged, Mirror, Step
 from monitor.chain.mirror_file import Identity, NotResumable, Saved
 from monitor.chain.port import run
@@ -29,6 +28,7 @@ from monitor.core.address import parse_address
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import BlockRef, MarketRef, ReadPlan
 from monitor.health.book import Book
+from monitor.pipeline.borrowers import naming_of
 from monitor.pipeline.census import Census, open_whole
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
@@ -137,7 +137,7 @@ class Keeper:
         market = Market(whole.replay, self._read_globals, lambda at: protocol.recheck(known.facts, at))
         self._bulk, self._modes = whole.bulk, None
         found = self._path().with_suffix(".found")
-        accounts = BulkAccounts(self._chain, reader, Naming(*whole.borrowed), found)
+        accounts = BulkAccounts(self._chain, reader, naming_of(whole), found)
         self._mirror = Mirror(self._chain, market, accounts)
         self._book, self._globals, self._first = None, None, None
         if owners is None:

@@ -44,7 +44,7 @@ class Whole:
     """what the weights of `bulk` are counted in"""
     totals: Callable[[Any, Columns, int], list[Total]]
     """(globals, columns, at_s): assets in the market's own order"""
-    borrowed: tuple[Address, bytes, int]
-    """the log with which every debt begins: contract, event, and the number of the topic that is the borrower"""
+    borrowed: tuple[Address, str, int]
+    """the log with which every debt begins: contract, `abi.Event`, and the number of the topic that is the borrower"""
     symbols: Mapping[str, str]
     """of price keys"""

@@ -15,14 +15,11 @@ from monitor.protocols.aave_v3.account import stable_debt_balance
 from monitor.protocols.aave_v3.bulk import AaveV3Bulk
 from monitor.protocols.aave_v3.cells import STABLE_KIND, indexes
 from monitor.protocols.aave_v3.globals import Globals
-from monitor.protocols.aave_v3.lens import PRINCIPAL, RATE, UPDATE, read_survey
+from monitor.protocols.aave_v3.lens import BORROWERS, PRINCIPAL, RATE, UPDATE, read_survey
 from monitor.protocols.aave_v3.records import Facts, ReserveState
 from monitor.protocols.aave_v3.replay import read_replay
 from monitor.protocols.columns import Columns, Mask
 from monitor.protocols.whole import Total, Whole
-
-BORROW = bytes.fromhex("b3d084820fb1a9decffb176436bd02558d15fac9b0ddfed8c465bc7359d7dce0")
-"""Borrow(address,address,address,uint256,uint8,uint256,uint16), of every version."""
 
 
 def read_whole(facts: Facts) -> ReadPlan[Whole]:
@@ -42,7 +39,7 @@ def read_whole(facts: Facts) -> ReadPlan[Whole]:
         bulk=bulk,
         unit=Unit(facts.base_symbol, len(str(facts.base_unit)) - 1),
         totals=lambda globals_, columns, at_s: totals(facts, globals_, columns, at_s),
-        borrowed=(facts.pool, BORROW, 2),
+        borrowed=(facts.pool, *BORROWERS),
         symbols={category.source: f"e-mode {category.label or category.id}" for category in facts.categories}
         | {reserve.asset: reserve.symbol for reserve in facts.reserves},
     )
