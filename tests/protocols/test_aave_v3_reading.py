@@ -499,6 +499,7 @@ def test_a_deposit_that_does_not_count_may_be_worth_more_than_the_contract_can_r
     pool.give(ANN, 0, 70)
     pool.give(ANN, 1, 2**100, 1)
     (ann,) = state(pool, facts, ANN)
+    assert isinstance(ann, Position)
     health = PROTOCOL.evaluate(ann)
     assert isinstance(health.verdict, Known)
     assert health.verdict.unhealthy
