@@ -25,7 +25,7 @@ from monitor.core.units import format_ratio
 if TYPE_CHECKING:
     from monitor.chain.heads import Head
     from monitor.cli.crowds import One
-    from monitor.core.errors import ChainError
+    from monitor.core.errors import LevmonError
     from monitor.core.types import BlockRef
     from monitor.pipeline.hunting import Hunter, News
     from monitor.pipeline.keeping import Keeper, Look
@@ -150,7 +150,7 @@ async def _follow(one: One, keeper: Keeper, hunter: Hunter | None, way: Way, sto
     """Heads until told to stop; the last look."""
     from monitor.chain.heads import Trouble
     from monitor.cli.newest import newest_heads, next_head
-    from monitor.core.errors import ChainError
+    from monitor.core.errors import CallFailed, ChainError, ProtocolError
 
     last: Look | None = None
     seen = 0
@@ -168,7 +168,7 @@ async def _follow(one: One, keeper: Keeper, hunter: Hunter | None, way: Way, sto
                     _trouble(one, event.error, last, way)
                     continue
                 last = await _look(one, keeper, hunter, way, event, last) or last
-            except ChainError as error:
+            except (ChainError, CallFailed, ProtocolError) as error:
                 _trouble(one, error, last, way)
                 continue
             seen += 1
@@ -267,7 +267,7 @@ def _tell(news: list[News], way: Way) -> None:
             click.echo(f"  {item.kind}  {item.position.rpartition('/')[2]}  {clean(item.text, 400)}")
 
 
-def _trouble(one: One, error: ChainError, last: Look | None, way: Way) -> None:
+def _trouble(one: One, error: LevmonError, last: Look | None, way: Way) -> None:
     """What is not known is said, with the age of what was known last."""
     since = "" if last is None else f"; nothing is known since block {last.block.number}"
     if way.as_json:

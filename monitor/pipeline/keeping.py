@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ import numpy as np
 from monitor.chain import cache, mirror_file
 from monitor.chain.bulk.accounts import BulkAccounts
 from monitor.chain.bulk.reader import BulkReader, Drop
-from monitor.chain.mirror import Market, MarketChanged, Mirror, Step
+from monitor.chain.mirror import Market, Mirror, Step
 from monitor.chain.mirror_file import Identity, NotResumable, Saved
 from monitor.chain.port import run
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.address import parse_address
+from monitor.core.errors import ProtocolError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import BlockRef, MarketRef, ReadPlan
 from monitor.health.book import Book
 from monitor.pipeline.borrowers import naming_of
-from monitor.pipeline.census import Census, open_whole
+from monitor.pipeline.census import open_whole
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
@@ -84,6 +85,27 @@ class Look:
         return tuple(one for one in self.near if one.unhealthy)
 
 
+@dataclass(slots=True)
+class _Followed:
+    """A market as its facts are now. `modes`: those that `bulk` reads; None: all that the protocol may have.
+
+    `book` is None where it does not hold what the mirror holds; `first` is what the mirror began with, until looked at.
+    """
+
+    state: MarketState
+    whole: Whole
+    bulk: Any
+    mirror: Mirror[Any] = field(init=False)
+    modes: frozenset[int] | None = None
+    book: Book[Any, Any] | None = None
+    globals_: Any = None
+    first: Step[Any] | None = None
+
+    def read_globals(self, block: BlockRef) -> ReadPlan[Any]:
+        """By whatever is read at the time."""
+        return self.bulk.read_globals(block)  # type: ignore[no-any-return]
+
+
 class Keeper:
     """One market, kept. `dropped` and `say` are told of whatever a user should know of the reading."""
 
@@ -102,69 +124,65 @@ class Keeper:
         self.ref, self.name, self.terms = ref, name, terms
         self._chain, self._memory, self._borrowers, self._say = chain, memory, borrowers, say
         self._home = (home or cache.cache_home()) / "mirrors"
-        self._state: MarketState | None = None
-        self._whole: Whole | None = None
-        self._mirror: Mirror[Any] | None = None
-        self._bulk: Any = None
-        self._modes: frozenset[int] | None = None
-        """those that `_bulk` reads; None: all that the protocol may have"""
-        self._book: Book[Any, Any] | None = None
-        self._globals: Any = None
-        self._first: Step[Any] | None = None
-        """what `start` has read, until it was looked at"""
+        self._now: _Followed | None = None
         self._saved_s = float("-inf")
 
     @property
     def mirror(self) -> Mirror[Any]:
         """May raise: AssertionError before `start`."""
-        if self._mirror is None:
+        return self._followed.mirror
+
+    @property
+    def _followed(self) -> _Followed:
+        if self._now is None:
             raise AssertionError("the keeper has not started")
-        return self._mirror
+        return self._now
 
     async def start(self, block: BlockRef, owners: Sequence[bytes] | None = None) -> str:
         """Resume from disk, or read all of `owners` (None: all borrowers since the beginning). Says which, in words.
 
-        May raise: ChainError, ConfigError, ProtocolError.
+        What was followed before goes on being followed where this fails. May raise: ChainError, ConfigError,
+        ProtocolError, CallFailed.
         """
         named = [parse_address(f"0x{owner.hex()}") for owner in owners or ()]
-        self._state, self._whole = await open_whole(self._chain, self.ref, self._memory, block, named)
-        whole = self._whole
-        reader = BulkReader(self._chain, whole.survey, dropped=self._drop)
-        protocol: Protocol[Any, Any] = protocol_named(self.ref.protocol)
-        known = self._state.known
+        state, whole = await open_whole(self._chain, self.ref, self._memory, block, named)
+        known = state.known
         if known is None:
             raise AssertionError("open_whole answers known markets only")
-        market = Market(whole.replay, self._read_globals, lambda at: protocol.recheck(known.facts, at))
-        self._bulk, self._modes = whole.bulk, None
-        found = self._path().with_suffix(".found")
-        accounts = BulkAccounts(self._chain, reader, naming_of(whole), found)
-        self._mirror = Mirror(self._chain, market, accounts)
-        self._book, self._globals, self._first = None, None, None
+        protocol: Protocol[Any, Any] = protocol_named(self.ref.protocol)
+        fresh = _Followed(state, whole, whole.bulk)
+        market = Market(whole.replay, fresh.read_globals, lambda at: protocol.recheck(known.facts, at))
+        reader = BulkReader(self._chain, whole.survey, dropped=self._drop)
+        accounts = BulkAccounts(self._chain, reader, naming_of(whole), self._path().with_suffix(".found"))
+        fresh.mirror = Mirror(self._chain, market, accounts)
         if owners is None:
             try:
-                saved = mirror_file.load(self._path(), self._identity())
+                saved = mirror_file.load(self._path(), self._identity(known.facts))
             except NotResumable as why:
                 self._say(f"{why.message}: all borrowers are read")
                 owners = await self._borrowers(whole, block)
             else:
-                self._mirror.resume(saved.columns, saved.block, saved.unknown, saved.unseen)
+                fresh.mirror.resume(saved.columns, saved.block, saved.unknown, saved.unseen)
+                self._now = fresh
                 return f"{len(saved.columns):,} accounts as of block {saved.block.number}, from disk"
-        self._first = await self._mirror.start(owners, block)
-        return f"{len(self._mirror.ledger):,} accounts read at block {block.number}"
+        fresh.first = await fresh.mirror.start(owners, block)
+        self._now = fresh
+        return f"{len(fresh.mirror.ledger):,} accounts read at block {block.number}"
 
     async def look(self, head: BlockRef, arrived_s: float) -> Look | None:
         """Bring the mirror to this head and judge; None if it is no news. `arrived_s`: when the head came, monotonic.
 
-        May raise: ChainError, CallFailed.
+        May raise: ChainError, CallFailed, ProtocolError (nothing is lost, the next head is tried).
         """
         try:
             step = await self.mirror.follow(head)
-        except MarketChanged as changed:
+        except ProtocolError as changed:  # the market is another than its facts say: they are read anew
             self._say(changed.message)
-            owners = [self.mirror.ledger.owner(row) for row in range(len(self.mirror.ledger))]
-            await self.start(head, owners)
+            ledger = self.mirror.ledger
+            await self.start(head, [ledger.owner(row) for row in range(len(ledger))])
             step = await self.mirror.follow(head)
-        step, self._first = step or self._first, None
+        now = self._followed
+        step, now.first = step or now.first, None
         return None if step is None else await self._judged(step, arrived_s)
 
     async def settle(self, arrived_s: float) -> Look | None:
@@ -181,38 +199,33 @@ class Keeper:
         """Write the mirror, so that the next run goes on from here; what cannot be written is said and no more."""
         self._saved_s = time.monotonic()
         try:
-            mirror_file.save(self._path(), self._identity(), Saved.of(self.mirror))
+            known = self._followed.state.known
+            mirror_file.save(self._path(), self._identity(known and known.facts), Saved.of(self.mirror))
         except OSError as broken:
             self._say(f"the mirror could not be saved: {broken.strerror}")
-
-    def census(self, block: BlockRef) -> Census:
-        """All accounts as of the last look, for whoever wants to see more of them."""
-        if self._state is None or self._whole is None or self._book is None:
-            raise AssertionError("the keeper has not looked yet")
-        columns = self.mirror.ledger.columns()
-        unread = tuple((f"0x{self.mirror.ledger.owner(row).hex()}", why) for row, why in self.mirror.unknown.items())
-        book = Book(self._bulk, columns)
-        return Census(self.ref, self.name, block, self._state, self._whole, self._globals, columns, book, unread)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _judged(self, step: Step[Any], arrived_s: float) -> Look:
-        ledger = self.mirror.ledger
-        self._globals = await self._fitting(step)
-        if self._book is None or step.whole or self._book.source is not ledger or self._book.bulk is not self._bulk:
-            self._book = Book(self._bulk, ledger)
+        now = self._followed
+        ledger = now.mirror.ledger
+        book, now.book = now.book, None  # a step that is not judged to its end must not be missing from the book
+        now.globals_ = await self._fitting(step)
+        if book is None or step.whole or book.source is not ledger or book.bulk is not now.bulk:
+            book = Book(now.bulk, ledger)
         elif step.rows:
-            self._book.update(step.rows)
+            book.update(step.rows)
         at_s = step.block.timestamp
-        below = self._book.follow(self._globals, at_s, self.terms.near)
+        below = book.follow(now.globals_, at_s, self.terms.near)
         rows = below.rows[~np.isin(below.rows, list(step.unknown))] if step.unknown else below.rows
-        healths = self._book.exact(self._globals, at_s, rows)
+        healths = book.exact(now.globals_, at_s, rows)
         near = [
             Standing(row, f"0x{ledger.owner(row).hex()}", *health)
             for row, health in zip(rows.tolist(), healths, strict=True)
             if health is not None
         ]
         near.sort(key=lambda one: (Fraction(one.numerator, one.denominator), one.row))
+        now.book = book
         unknown = len(set(below.unknown.tolist()) | set(step.unknown))
         return Look(
             block=step.block,
@@ -231,27 +244,25 @@ class Keeper:
 
         Only modes in use are read with each block: a market may have two hundred, and all would be asked for.
         """
-        ledger = self.mirror.ledger
-        if self._modes is not None and not step.whole:
-            used = frozenset(ledger.take(np.array(step.rows, np.int64)).mode.tolist()) | self._modes
-            if used == self._modes:
+        now = self._followed
+        ledger = now.mirror.ledger
+        if now.modes is not None and not step.whole:
+            used = frozenset(ledger.take(np.array(step.rows, np.int64)).mode.tolist()) | now.modes
+            if used == now.modes:
                 return step.globals_
         else:
             used = frozenset(np.unique(ledger.columns().mode).tolist())
-        self._bulk, self._modes = self._whole.bulk.for_modes(sorted(used)), used  # type: ignore[union-attr]  # started
-        return await run(self._chain, self._bulk.read_globals(step.block), step.block)
-
-    def _read_globals(self, block: BlockRef) -> ReadPlan[Any]:
-        """By whatever is read at the time."""
-        return self._bulk.read_globals(block)  # type: ignore[no-any-return]
+        bulk = now.whole.bulk.for_modes(sorted(used))
+        globals_ = await run(self._chain, bulk.read_globals(step.block), step.block)
+        now.bulk, now.modes = bulk, used
+        return globals_
 
     def _drop(self, drop: Drop) -> None:
         self._say(str(drop))
 
-    def _identity(self) -> Identity:
-        known = self._state.known if self._state else None
-        facts = json.dumps(asdict(known.facts), sort_keys=True, default=str) if known else ""
-        return Identity(self.ref.chain_id, str(self.ref), hashlib.sha256(facts.encode()).hexdigest())
+    def _identity(self, facts: Any) -> Identity:
+        digest = hashlib.sha256(json.dumps(asdict(facts), sort_keys=True, default=str).encode()).hexdigest()
+        return Identity(self.ref.chain_id, str(self.ref), digest)
 
     def _path(self) -> Path:
         digest = hashlib.sha256(str(self.ref).encode()).hexdigest()[:16]
