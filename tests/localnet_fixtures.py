@@ -41,7 +41,8 @@ def anvil_markets() -> Iterator[Callable[[Version], AnvilAave]]:
 
         def market(version: Version) -> AnvilAave:
             if version not in started:
-                process = stack.enter_context(AnvilProcess())
+                # all states: after hundreds of tests that were undone the deployment's are the oldest
+                process = stack.enter_context(AnvilProcess(states=None))
                 chain = process.chain()
                 stack.callback(chain.close)
                 started[version] = AnvilAave(process, aave_v3.deploy(chain, version), chain)

@@ -43,6 +43,7 @@ class AnvilProcess:
     `timestamp` is that of the genesis block; None means the wall clock. With `step_s` every block is that many seconds
     after its parent, so that runs repeat exactly; None lets block time follow the clock. With `own_session` a Ctrl-C at
     the terminal does not reach anvil. It ends with whoever started it, however that ends, unless it `outlives` that.
+    `states`: so many are kept, those of blocks that were reverted among them; None keeps all, the older ones on disk.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class AnvilProcess:
         step_s: int | None = 1,
         own_session: bool = False,
         outlives: bool = False,
+        states: int | None = STATES,
         flags: Sequence[str] = (),
     ) -> None:
         self._binary = binary
@@ -62,6 +64,7 @@ class AnvilProcess:
         self._step_s = step_s
         self._own_session = own_session
         self._outlives = outlives
+        self._states = states
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -99,7 +102,8 @@ class AnvilProcess:
             *("--hardfork", "prague", "--code-size-limit", "100000", "--gas-limit", "100000000"),
             *("--base-fee", "0", "--gas-price", "0", "--auto-impersonate"),
             *(("--timestamp", str(self._timestamp)) if self._timestamp is not None else ()),
-            *("--cache-path", str(self.scratch), "--prune-history", str(STATES)),
+            *("--cache-path", str(self.scratch)),
+            *(("--prune-history", str(self._states)) if self._states is not None else ()),
             *self._flags,
         ]
         output = self.scratch / "anvil.log"

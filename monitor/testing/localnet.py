@@ -103,7 +103,8 @@ def start(
     if "3.6" in versions:
         compile_project(AAVE_3_6)
     began_s = int(time.time()) - MARKET_AGE_S
-    process = AnvilProcess(port=port, timestamp=began_s, own_session=own_session, outlives=outlives)
+    # people ask for any block of theirs, and so the states of all are kept
+    process = AnvilProcess(port=port, timestamp=began_s, own_session=own_session, outlives=outlives, states=None)
     try:
         process.start()
     except AnvilFailed as failure:

@@ -112,6 +112,19 @@ def test_old_states_are_let_go_and_not_written_down() -> None:
         chain.close()
 
 
+def test_what_is_undone_pushes_nothing_out_where_all_states_are_kept() -> None:
+    """As in a chain that many tests share: each takes back what it mined, and the deployment must stay readable."""
+    with AnvilProcess(states=None) as process:
+        chain = process.chain()
+        chain.mine(10)
+        for _ in range(6):
+            before = chain.snapshot()
+            chain.mine(100)
+            chain.revert(before)
+        assert chain.rpc("eth_getBalance", ZERO_ADDRESS, hex(chain.block_number() - 4)) == "0x0"
+        chain.close()
+
+
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What these tests start is not seen by somebody who uses localnet on this machine meanwhile, and the reverse."""
