@@ -46,9 +46,16 @@ def _table(name: str, report: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {one['id']} | {one['what'].replace('|', '/')} | {measured} | {goal} | {beside} | {floor} |"
     yield ""
     for compared in report.get("compared", ()):
-        told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in compared.items())
+        told = ", ".join(_told(key.replace("_", " "), value) for key, value in compared.items())
         yield f"Compared with reading everybody anew: {told}."
         yield ""
+
+
+def _told(name: str, value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{name} {value}"
+    most = sorted(value.items(), key=lambda one: -one[1])
+    return f"{name}: {', '.join(f'{count} {what}' for what, count in most)}"
 
 
 def machine() -> str:
