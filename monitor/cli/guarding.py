@@ -107,6 +107,20 @@ def guardian_for(targets: Targets, address: str | None) -> Guardian:
     return stranger(address) if address else guardian_of(targets.config, targets.path)
 
 
+def liquidating_guardian(targets: Targets, address: str | None = None) -> Guardian:
+    """The same, where the file lets it liquidate. May raise: ConfigError."""
+    guardian = guardian_for(targets, address)
+    if guardian.config.liquidate is None:
+        raise ConfigError("liquidating is not allowed", hint="add [guardian.liquidate] with its limits to levmon.toml")
+    return guardian
+
+
+def require_armed(guardian: Guardian) -> None:
+    """Before a daemon may send. May raise: ConfigError."""
+    if not guardian.config.armed:
+        raise ConfigError("the guardian is not armed", hint="write armed = true into [guardian], or drop --broadcast")
+
+
 def finality_of(session: Session | Targets, chain: Open) -> str | int:
     """What the file says of the chain's finality."""
     config = session.config if hasattr(session, "config") else session.targets.config

@@ -121,27 +121,16 @@ async def _keep(market: str, way: Way, owners_file: Path | None, source: dict[st
 
 def _hunter(one: One, way: Way, stack: ExitStack) -> Hunter:
     """May raise: ConfigError, JournalError."""
-    from monitor.cli.guarding import finality_of, guardian_for
-    from monitor.pipeline.acting import Acting
+    from monitor.cli.guarding import liquidating_guardian, require_armed
+    from monitor.cli.sending import open_acting
     from monitor.pipeline.hunting import Hunter
     from monitor.pipeline.liquidations import Wishes
 
-    guardian = guardian_for(one.session.targets, None)
-    if guardian.config.liquidate is None:
-        raise ConfigError("liquidating is not allowed", hint="add [guardian.liquidate] with its limits to levmon.toml")
-    if way.broadcast and not guardian.config.armed:
-        raise ConfigError("the guardian is not armed", hint="write armed = true into [guardian], or drop --broadcast")
+    guardian = liquidating_guardian(one.session.targets)
     acting = None
     if way.broadcast:
-        acting = stack.enter_context(
-            Acting(
-                guardian,
-                one.chain.chain,
-                one.session.memory,
-                finality=finality_of(one.session, one.chain),
-                max_head_age_s=one.chain.depth.max_age_s,
-            )
-        )
+        require_armed(guardian)
+        acting = stack.enter_context(open_acting(one.session, one.chain, guardian))
     wishes = Wishes(flash=way.flash)
     return Hunter(one.chain.chain, one.ref, one.name, guardian, one.session.memory, wishes, acting)
 

@@ -100,7 +100,7 @@ def command(
 
 
 async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish) -> int:
-    from monitor.cli.guarding import REFUSED
+    from monitor.cli.guarding import REFUSED, liquidating_guardian
     from monitor.cli.screen import echo, width
     from monitor.cli.session import opened
     from monitor.core.types import Level
@@ -108,7 +108,7 @@ async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish
     from monitor.pipeline.liquidations import liquidation_draft
 
     async with opened(wanted) as session:
-        found = await look(session, _guardian(session, address), wishes)
+        found = await look(session, liquidating_guardian(session.targets, address), wishes)
         if how.as_json:
             click.echo(json.dumps(prey_dict(found), separators=(",", ":")))
         else:
@@ -120,22 +120,12 @@ async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish
         return await simulate_and_send(session, found, draft, best.key, how)
 
 
-def _guardian(session: Session, address: str | None) -> Guardian:
-    """May raise: ConfigError."""
-    from monitor.cli.guarding import guardian_for
-
-    guardian = guardian_for(session.targets, address)
-    if guardian.config.liquidate is None:
-        raise ConfigError("liquidating is not allowed", hint="add [guardian.liquidate] with its limits to levmon.toml")
-    return guardian
-
-
 async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
     """The one position of the session, and what liquidating it would bring. May raise: ConfigError, ChainError."""
     from monitor.journal.view import JournalView
     from monitor.pipeline import liquidations, plans
     from monitor.pipeline.acting import ExecutionView, left
-    from monitor.pipeline.flash import flash_chances
+    from monitor.pipeline.flash import limited_chances
 
     if len(session.subjects) != 1:
         raise ConfigError(f"that is {len(session.subjects)} positions", hint="name one, as MARKET/OWNER")
@@ -146,16 +136,15 @@ async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
     report = seen.snapshot.reports[0]
     if report.block is None:
         return Prey(chain, report, guardian, liquidations.chances(seen, report, guardian, wishes, fee_cap=0))
-    cap = liquidations.fee_cap_wei(guardian, report.block, await ExecutionView(chain.chain).tip_wei())
-    first = liquidations.chances(seen, report, guardian, wishes, fee_cap=cap)
-    rest: dict[str, int] = {}
-    if session.targets.path is not None and first.limits:
-        view, at_s = JournalView(guardian.journal_url), report.block.timestamp
-        rest = left(view, guardian.address, report.id, first.limits, at_s)
-    if wishes.flash:
-        found = await flash_chances(chain.chain, seen, report, guardian, wishes, fee_cap=cap, left=rest)
-        return Prey(chain, report, guardian, found)
-    found = liquidations.chances(seen, report, guardian, wishes, fee_cap=cap, left=rest)
+    at_s = report.block.timestamp
+
+    def left_of(limits: Mapping[str, AssetLimits]) -> dict[str, int]:
+        if session.targets.path is None:
+            return {}
+        return left(JournalView(guardian.journal_url), guardian.address, report.id, limits, at_s)
+
+    tip_wei = await ExecutionView(chain.chain).tip_wei()
+    found = await limited_chances(chain.chain, seen, report, guardian, wishes, tip_wei=tip_wei, left_of=left_of)
     return Prey(chain, report, guardian, found)
 
 

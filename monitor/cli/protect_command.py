@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from monitor.cli.session import Open, Session
     from monitor.cli.telling import BlocksOf
     from monitor.core.types import BlockRef
-    from monitor.pipeline.acting import Acting
     from monitor.pipeline.events import Event
     from monitor.pipeline.guardians import Guardian, Protection
     from monitor.pipeline.protect import Guard
@@ -67,9 +66,10 @@ def command(
 async def _protect(
     wanted: Any, broadcast: bool, count: int | None, heartbeat_s: float, poll_s: float | None, as_json: bool
 ) -> int:
-    from monitor.cli.guarding import guardian_for
+    from monitor.cli.guarding import guardian_for, require_armed
     from monitor.cli.protecting import protected_subjects
     from monitor.cli.resources import require_machine
+    from monitor.cli.sending import open_acting
     from monitor.cli.session import opened
     from monitor.cli.sinks import JsonLines, Lines
     from monitor.cli.telling import telling
@@ -82,10 +82,8 @@ async def _protect(
         require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         config = session.targets.config
         rules = protections(config) if config is not None else ()
-        if broadcast and not guardian.config.armed:
-            raise ConfigError(
-                "the guardian is not armed", hint="write armed = true into [guardian], or drop --broadcast"
-            )
+        if broadcast:
+            require_armed(guardian)
         sink = Events(as_json, JsonLines() if as_json else Lines(heartbeat_s))
         with ExitStack() as stack:
             rounds: list[Round] = []
@@ -96,7 +94,7 @@ async def _protect(
                     continue
                 acting = None
                 if broadcast:
-                    acting = stack.enter_context(_acting(session, guardian, chain, journal))
+                    acting = stack.enter_context(open_acting(session, chain, guardian, journal))
                     journal = acting.journal
                 by_id = {subject.id: protection for subject, protection in subjects.items()}
                 rounds.append(Round(chain, subjects, Guard(guardian, by_id, chain.chain, acting), count, poll_s))
@@ -108,20 +106,6 @@ async def _protect(
             async with telling(session, journal, sink.alerts, _does(rounds, broadcast), what) as teller:
                 await _run(session, guardian, rounds, sink, teller)
         return exit_code(sink.lines.levels())
-
-
-def _acting(session: Session, guardian: Guardian, chain: Open, journal: Any) -> Acting:
-    from monitor.cli.guarding import finality_of
-    from monitor.pipeline.acting import Acting
-
-    return Acting(
-        guardian,
-        chain.chain,
-        session.memory,
-        finality=finality_of(session, chain),
-        max_head_age_s=chain.depth.max_age_s,
-        journal=journal,
-    )
 
 
 def _does(rounds: list[Round], broadcast: bool) -> Callable[[str], str]:

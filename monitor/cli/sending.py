@@ -11,8 +11,9 @@ import click
 
 if TYPE_CHECKING:
     from monitor.cli.guarding import Prepared
-    from monitor.cli.session import Session
+    from monitor.cli.session import Open, Session
     from monitor.journal.rows import Draft
+    from monitor.journal.store import Journal
     from monitor.pipeline.acting import Acting
     from monitor.pipeline.carry import Standing
     from monitor.pipeline.guardians import Guardian
@@ -93,18 +94,18 @@ async def simulated(found: Prepared, draft: Draft) -> tuple[bool, str]:
     return simulation_text(simulated, draft.intent)
 
 
-def open_acting(session: Session, found: Prepared) -> Acting:
-    """Journal, signer and executor for the chain of what was found. May raise: JournalError."""
+def open_acting(session: Session, chain: Open, guardian: Guardian, journal: Journal | None = None) -> Acting:
+    """Journal, signer and executor for a chain; `journal` is one that is open already. May raise: JournalError."""
     from monitor.cli.guarding import finality_of
     from monitor.pipeline.acting import Acting
 
-    chain = found.chain
     return Acting(
-        found.guardian,
+        guardian,
         chain.chain,
         session.memory,
         finality=finality_of(session, chain),
         max_head_age_s=chain.depth.max_age_s,
+        journal=journal,
     )
 
 
@@ -114,7 +115,7 @@ async def send(session: Session, found: Prepared, draft: Draft, until: str, how:
     from monitor.pipeline.carry import Until, carry
 
     await require_signer(found.guardian)
-    with open_acting(session, found) as acting:
+    with open_acting(session, found.chain, found.guardian) as acting:
         acting.allow(found.limits)
         await acting.step()  # what an earlier run left is settled first
         standing = None

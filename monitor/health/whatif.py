@@ -25,13 +25,13 @@ def shock(position: Position, changes: Mapping[str, Fraction]) -> Position:
     for key, change in changes.items():
         if change < -1:
             raise ConfigError(f"a price cannot fall by more than 100 %: {key}", hint="write e.g. -20%")
-    prices = {
-        key: price * (changes[key].numerator + changes[key].denominator) // changes[key].denominator
-        if key in changes
-        else price
-        for key, price in position.prices.items()
-    }
+    prices = {key: shocked(price, changes[key]) if key in changes else price for key, price in position.prices.items()}
     return replace(position, prices=prices)
+
+
+def shocked(price: int, change: Fraction) -> int:
+    """The price after the change, down."""
+    return price * (change.numerator + change.denominator) // change.denominator
 
 
 def whatif(

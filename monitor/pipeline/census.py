@@ -80,7 +80,7 @@ class Census:
         for name, change in changes.items():
             for key in whatif.keys_of(self.whole.symbols, name):
                 if key in prices:
-                    moved[key] = prices[key] * (change.numerator + change.denominator) // change.denominator
+                    moved[key] = whatif.shocked(prices[key], change)
         return self.whole.bulk.at_prices(self.globals_, moved)
 
     def health(self, rows: I64, globals_: Any = None) -> list[tuple[int, int] | None]:

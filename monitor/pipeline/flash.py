@@ -7,7 +7,7 @@ moves meanwhile costs gas and nothing else. Only amounts that are worth it by th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -20,8 +20,9 @@ from monitor.core.plan import gather
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Call, Ok, ReadPlan
 from monitor.core.units import format_units
+from monitor.execution.limits import AssetLimits
 from monitor.pipeline.guardians import Guardian
-from monitor.pipeline.liquidations import Chances, Wishes, chances
+from monitor.pipeline.liquidations import Chances, Wishes, chances, fee_cap_wei
 from monitor.pipeline.plans import Outlook
 from monitor.policy.liquidator import Bid, Bids, KeeperTerms, Passed, least_of, on_credit
 from monitor.protocols.base import Protocol
@@ -112,3 +113,27 @@ def _with_loan(
     worth, net = (format_units(amount, pair.debt.decimals) for amount in (profit.worth, profit.net))
     why = f"{bid.why.partition(', worth ')[0]} with a flash loan, sold for {worth} {pair.debt.symbol}: profit {net}"
     return replace(bid, key=intent.hash[:16], intent=intent, profit=profit, why=why, limits=limits)
+
+
+async def limited_chances(
+    chain: Chain,
+    seen: Outlook,
+    report: Report,
+    guardian: Guardian,
+    wishes: Wishes,
+    *,
+    tip_wei: int,
+    left_of: Callable[[Mapping[str, AssetLimits]], Mapping[str, int]],
+) -> Chances:
+    """What liquidating the position would bring within what the day leaves, with a flash loan if one is wished for.
+
+    `left_of` tells what is left of the limits that count. May raise: ChainError.
+    """
+    if report.block is None:
+        return chances(seen, report, guardian, wishes, fee_cap=0)
+    cap = fee_cap_wei(guardian, report.block, tip_wei)
+    limits = chances(seen, report, guardian, wishes, fee_cap=cap).limits
+    left = left_of(limits) if limits else {}
+    if wishes.flash:
+        return await flash_chances(chain, seen, report, guardian, wishes, fee_cap=cap, left=left)
+    return chances(seen, report, guardian, wishes, fee_cap=cap, left=left)

@@ -18,7 +18,7 @@ from monitor.core.units import format_units
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline import liquidations, plans
 from monitor.pipeline.acting import Acting, ExecutionView, health_wad
-from monitor.pipeline.flash import flash_chances
+from monitor.pipeline.flash import limited_chances
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import BRIEF, Chances, Wishes, is_liquidation
 from monitor.pipeline.memory import Memory
@@ -108,20 +108,14 @@ class Hunter:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _chances(self, seen: plans.Outlook, report: Report, tip_wei: int) -> Chances:
-        guardian = self._guardian
-        if report.block is None:
-            return liquidations.chances(seen, report, guardian, self._wishes, fee_cap=0)
-        cap = liquidations.fee_cap_wei(guardian, report.block, tip_wei)
-        first = liquidations.chances(seen, report, guardian, self._wishes, fee_cap=cap)
-        left = self._left(report, first.limits or {})
-        if self._wishes.flash:
-            return await flash_chances(self._chain, seen, report, guardian, self._wishes, fee_cap=cap, left=left)
-        return liquidations.chances(seen, report, guardian, self._wishes, fee_cap=cap, left=left)
+        def left_of(limits: Mapping[str, AssetLimits]) -> dict[Address, int]:
+            if self._acting is None or report.block is None:
+                return {}
+            return self._acting.left(report.id, limits, report.block.timestamp)
 
-    def _left(self, report: Report, limits: Mapping[str, AssetLimits]) -> dict[Address, int]:
-        if self._acting is None or report.block is None or not limits:
-            return {}
-        return self._acting.left(report.id, limits, report.block.timestamp)
+        return await limited_chances(
+            self._chain, seen, report, self._guardian, self._wishes, tip_wei=tip_wei, left_of=left_of
+        )
 
     def _passed(self, report: Report, chances: Chances) -> list[News]:
         passed = chances.found.passed
