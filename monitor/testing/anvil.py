@@ -31,6 +31,7 @@ STATES = 500
 """So many blocks back anvil answers for; it keeps their states in memory, and would write older ones to disk."""
 READY_WITHIN_S = 20.0
 TRANSACTION_GAS = 60_000_000  # under the block's limit, enough to list ten reserves at once
+SETTLE_POLLS = 2_000  # some tenths of a second of asking again; one is nearly always enough
 
 
 class AnvilFailed(DevChainError):
@@ -256,9 +257,21 @@ class AnvilDevChain(DevChain):
     def _transact(self, fields: dict[str, str]) -> dict[str, Any]:
         # the Sync form answers the receipt: eth_sendTransaction returns before the block is mined
         receipt = self.rpc("eth_sendTransactionSync", {**fields, "gas": hex(TRANSACTION_GAS), "gasPrice": "0x0"})
+        self._settle(receipt["transactionHash"])
         if receipt["status"] != "0x1":
             raise CallReverted("transaction", self._why(fields, int(receipt["blockNumber"], 16)))
         return dict(receipt)
+
+    def _settle(self, transaction_hash: str) -> None:
+        """Until anvil has done with the block of a transaction that it has answered the receipt of.
+
+        It answers first and clears its pool by sender and nonce later: what then changes the chain (evm_revert, the
+        same nonce once more) is overtaken, and the new transaction thrown away as the old one.
+        """
+        for _ in range(SETTLE_POLLS):
+            if self.rpc("eth_getTransactionByHash", transaction_hash)["blockNumber"] is not None:
+                return
+        raise DevChainError(f"anvil mined {transaction_hash} and keeps it in its pool")
 
     def _why(self, fields: dict[str, str], block: int) -> bytes:
         """Revert data of a mined transaction, found by calling it again on its parent block."""
@@ -298,5 +311,9 @@ class AnvilDevChain(DevChain):
         return str(self.rpc("evm_snapshot"))
 
     def revert(self, snapshot: str) -> None:
+        # transactions that others sent may be mined, and still be in the pool; some wait there on purpose
+        for _ in range(SETTLE_POLLS if self.rpc("anvil_getAutomine") else 0):
+            if self.rpc("txpool_status")["pending"] == "0x0":
+                break
         if self.rpc("evm_revert", snapshot) is not True:
             raise DevChainError(f"anvil does not know snapshot {snapshot}")
