@@ -1,7 +1,8 @@
 """`levmon keep`: a whole market block by block, and for keepers the liquidations that it offers.
 
 The mirror follows the market at the cost of what changed. Each new block is judged at once; what can wait (the audit,
-saving to disk) is done between heads. SIGTERM drains what was signed, saves, and ends.
+saving to disk) is done between heads. SIGTERM drains what was signed, saves, and ends. Alert channels are told what
+becomes of actions and when the market cannot be read; not who is near, which in a whole market is always somebody.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from monitor.core.types import BlockRef
     from monitor.pipeline.hunting import Hunter, News
     from monitor.pipeline.keeping import Keeper, Look
+    from monitor.pipeline.telling import Blocks, Teller
 
 TICK_S = 0.5
 DRAIN_S = 20.0
@@ -47,6 +49,28 @@ class Way:
     broadcast: bool
     flash: bool
     as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who tells the alert channels of one market; nobody where none are set up and nothing is sent."""
+
+    teller: Teller | None
+    market: str
+    blocks: Blocks
+
+    async def saw(self, look: Look) -> None:
+        """A block that was judged: it is a heartbeat, and may have taken alerts with the one before it."""
+        if self.teller is None:
+            return
+        counts = f"{look.accounts:,} accounts, {len(look.unhealthy):,} below 1, {look.unknown:,} unknown"
+        self.teller.pulse(f"{self.market}: {counts}")
+        self.teller.blind(self.market, "", look.block)
+        await self.teller.settle(look.block.chain_id, self.blocks, reorganised=look.undone > 0)
+
+    def missed(self, why: str) -> None:
+        if self.teller is not None:
+            self.teller.blind(self.market, why, None)
 
 
 @click.command("keep")
@@ -93,6 +117,7 @@ def command(
 async def _keep(market: str, way: Way, owners_file: Path | None, source: dict[str, Any]) -> int:
     from monitor.chain.clock import SYSTEM
     from monitor.cli.signals import until_sigterm
+    from monitor.cli.telling import BlocksOf, telling
     from monitor.pipeline.keeping import Keeper, Terms
     from monitor.pipeline.watchdog import Watchdog
 
@@ -110,8 +135,12 @@ async def _keep(market: str, way: Way, owners_file: Path | None, source: dict[st
         say(f"{one.name}: {said}, {SYSTEM.monotonic() - began:.1f} s")
         with ExitStack() as stack:
             hunter = _hunter(one, way, stack) if way.liquidate else None
+            journal = hunter.journal if hunter is not None else None
+            does = "liquidates" if way.broadcast else "prices liquidations" if way.liquidate else "only watches"
             try:
-                last = await _follow(one, keeper, hunter, way, stop)
+                async with telling(one.session, journal, say, lambda _: "", f"keep {one.name} ({does})") as teller:
+                    voice = Voice(teller, one.name, BlocksOf(one.session, one.chain))
+                    last = await _follow(one, keeper, hunter, voice, way, stop)
             finally:
                 keeper.save()
         if last is None:
@@ -135,7 +164,9 @@ def _hunter(one: One, way: Way, stack: ExitStack) -> Hunter:
     return Hunter(one.chain.chain, one.ref, one.name, guardian, one.session.memory, wishes, acting)
 
 
-async def _follow(one: One, keeper: Keeper, hunter: Hunter | None, way: Way, stop: asyncio.Event) -> Look | None:
+async def _follow(
+    one: One, keeper: Keeper, hunter: Hunter | None, voice: Voice, way: Way, stop: asyncio.Event
+) -> Look | None:
     """Heads until told to stop; the last look."""
     from monitor.chain.heads import Trouble
     from monitor.cli.newest import newest_heads, next_head
@@ -154,11 +185,11 @@ async def _follow(one: One, keeper: Keeper, hunter: Hunter | None, way: Way, sto
                         _tell(await hunter.step(), way)
                     continue
                 if isinstance(event, Trouble):
-                    _trouble(one, event.error, last, way)
+                    _trouble(one, event.error, last, voice, way)
                     continue
-                last = await _look(one, keeper, hunter, way, event, last) or last
+                last = await _look(one, keeper, hunter, voice, way, event, last) or last
             except (ChainError, CallFailed, ProtocolError) as error:
-                _trouble(one, error, last, way)
+                _trouble(one, error, last, voice, way)
                 continue
             seen += 1
             if way.count is not None and seen >= way.count:
@@ -169,7 +200,7 @@ async def _follow(one: One, keeper: Keeper, hunter: Hunter | None, way: Way, sto
 
 
 async def _look(
-    one: One, keeper: Keeper, hunter: Hunter | None, way: Way, head: Head, last: Look | None
+    one: One, keeper: Keeper, hunter: Hunter | None, voice: Voice, way: Way, head: Head, last: Look | None
 ) -> Look | None:
     """One head: judged, shown, acted upon; then what could wait. May raise: ChainError."""
     arrived_s = time.monotonic()
@@ -179,6 +210,7 @@ async def _look(
     _show(one, look, head.skipped, last, way)
     if hunter is not None:
         _tell(await hunter.look([shown_owner(at.owner) for at in look.unhealthy], look.block), way)
+    await voice.saw(look)
     return await keeper.settle(time.monotonic()) or look
 
 
@@ -256,9 +288,10 @@ def _tell(news: list[News], way: Way) -> None:
             click.echo(f"  {item.kind}  {item.position.rpartition('/')[2]}  {clean(item.text, 400)}")
 
 
-def _trouble(one: One, error: LevmonError, last: Look | None, way: Way) -> None:
+def _trouble(one: One, error: LevmonError, last: Look | None, voice: Voice, way: Way) -> None:
     """What is not known is said, with the age of what was known last."""
     since = "" if last is None else f"; nothing is known since block {last.block.number}"
+    voice.missed(error.message)
     if way.as_json:
         told = {"schema": "levmon.event/1", "kind": "trouble", "text": f"{error.message}{since}"}
         click.echo(json.dumps(told, separators=(",", ":")))

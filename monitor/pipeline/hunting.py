@@ -16,6 +16,7 @@ from monitor.core.actions import ActionState
 from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.core.units import format_units
 from monitor.execution.limits import AssetLimits
+from monitor.journal.store import Journal
 from monitor.pipeline import liquidations, plans
 from monitor.pipeline.acting import Acting, ExecutionView, health_wad
 from monitor.pipeline.flash import limited_chances
@@ -57,6 +58,11 @@ class Hunter:
         self._wishes, self._acting = wishes, acting
         self._told: dict[str, str] = {}
         self._states: dict[str, ActionState] = {}
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where its actions are written down; None where it is dry."""
+        return self._acting.journal if self._acting is not None else None
 
     @property
     def busy(self) -> bool:

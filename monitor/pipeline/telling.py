@@ -76,6 +76,7 @@ class Teller:
         self._known_chains: set[int] = set()
         self._sequencers: dict[int, Sequencer] = {}
         self._pulse: Pulse | None = None
+        self._blind: set[str] = set()
 
     @property
     def _now_s(self) -> int:
@@ -112,8 +113,21 @@ class Teller:
         at_s = block.timestamp if block is not None else self._now_s
         self._tell(notes, at_s, levels)
         worst = min((one.level for one in self._seen.values()), key=URGENCY.index, default=Level.OK)
-        text = f"{len(self._seen)} positions watched, the worst is {worst.value}"
-        self._pulse = Pulse(text, self._clock.monotonic())
+        self.pulse(f"{len(self._seen)} positions watched, the worst is {worst.value}")
+
+    def pulse(self, text: str) -> None:
+        """That a block was judged just now, in words for the heartbeat."""
+        self._pulse = Pulse(clean(text, 300), self._clock.monotonic())
+
+    def blind(self, market: str, why: str, block: BlockRef | None) -> None:
+        """Why a whole market cannot be judged, or "" where it can; told when that changes."""
+        if (market in self._blind) is bool(why):
+            return
+        self._blind ^= {market}
+        words = f"{market} cannot be judged: {clean(why, 300)}" if why else f"{market} is judged again"
+        severity = Severity.CRITICAL if why else Severity.INFO
+        at_s = block.timestamp if block is not None else self._now_s
+        self._tell([Note("hold", f"market:{market}", severity, words)], at_s)
 
     def _sequencer(self, block: BlockRef | None, outage: Outage | None) -> list[Note]:
         """That it stopped or came back, or that nobody can say; once each."""

@@ -167,3 +167,25 @@ def test_what_stands_in_the_way_of_acting_is_told(tmp_path: Path) -> None:
     assert "no rescue is possible: the purse is empty" in room.told[0].body
     assert "\x1b" not in room.told[3].body
     room.outbox.journal.close()
+
+
+def test_a_market_that_cannot_be_judged_is_told_once_and_so_is_that_it_can_again(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    for why in ("", "endpoint 1 is silent", "endpoint 2 is silent", "", "", "both are silent"):
+        room.teller.blind("core", why, block(1) if not why else None)
+    assert [(alert.severity, alert.body) for alert in room.told] == [
+        (Severity.CRITICAL, "core cannot be judged: endpoint 1 is silent"),
+        (Severity.INFO, "core is judged again"),
+        (Severity.CRITICAL, "core cannot be judged: both are silent"),
+    ]
+    room.outbox.journal.close()
+
+
+def test_a_heartbeat_says_what_was_judged(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    assert room.teller.beat() is None
+    room.teller.pulse("core: 5 accounts, 1 below 1")
+    beat = room.teller.beat()
+    assert beat is not None
+    assert beat.text == "core: 5 accounts, 1 below 1"
+    room.outbox.journal.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from monitor.testing import aave_v3, localnet, uniswap
 from monitor.testing.artifacts import own_contract
 from tests.cli.guarded import GUARDIAN, Room, borrower, config_text, guarded, no_secret
+from tests.cli.hook import Hook, alerts_text
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow, pytest.mark.timeout(600)]
 KEEPER = """
@@ -177,13 +179,20 @@ def test_a_kept_market_hands_over_whom_it_finds_unhealthy(room: Room) -> None:
     assert room.nonce == 1
 
     usdc = balance(room, "USDC")
-    kept = room.start(*keep, "--broadcast")
-    kept.until("liquidating")
-    kept.until("broadcast")
-    room.chain.mine(1)
-    kept.until("paid 5")
-    assert usdc - balance(room, "USDC") > 4_990 * 10**6
-    kept.end(signal.SIGTERM)
+    with Hook() as hook:
+        with (room.path / "levmon.toml").open("a") as file:
+            file.write(alerts_text(hook))
+        kept = room.start(*keep, "--broadcast")
+        kept.until("liquidating")
+        kept.until("broadcast")
+        room.chain.mine(1)
+        kept.until("paid 5")
+        assert usdc - balance(room, "USDC") > 4_990 * 10**6
+        kept.end(signal.SIGTERM)
+    sent = "\n".join(f"{alert['kind']}: {alert['text']}" for alert in hook.alerts)
+    assert f"run: keep {room.name} (liquidates) started" in sent
+    assert "action: planned: aave-v3/liquidate" in sent
+    assert re.search(r"outcome: mined: in block \d+; paid 5\d{3}\.", sent)
     assert room.nonce == 2
     [action] = [one for one in room.objects("history", room.position) if one["kind"] == "aave-v3/liquidate"]
     assert action["decision"]["cause"] == "kept market"
