@@ -56,6 +56,8 @@ class Prospect:
     target: Fraction | None
     """None: to be closed."""
     proposal: Proposal
+    lacks: str = ""
+    """What a rescue from the purse would lack if the rule acted; "" also where no rule is there."""
 
     @property
     def limits(self) -> Mapping[str, AssetLimits]:
@@ -136,6 +138,7 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None, *,
     from monitor.pipeline import plans
     from monitor.pipeline.acting import left
     from monitor.pipeline.guardians import ANY, protection_of, protections
+    from monitor.pipeline.readiness import lacking
 
     if len(session.subjects) != 1:
         raise ConfigError(f"that is {len(session.subjects)} positions", hint="name one, as MARKET/OWNER")
@@ -168,7 +171,8 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None, *,
         view = JournalView(guardian.journal_url)
         rest = left(view, guardian.address, subject.id, choice.limits, block.timestamp)
     proposal = plans.plan_for(seen, report, guardian, protection, target, left=rest)
-    return Prospect(chain, seen, report, guardian, protection, target, proposal)
+    lack = lacking(seen, report, guardian, found) if found else None
+    return Prospect(chain, seen, report, guardian, protection, target, proposal, lack.why if lack else "")
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -232,6 +236,7 @@ def prospect_dict(found: Prospect) -> dict[str, Any]:
         "partial": [plan_dict(plan) for plan in proposal.partial],
         "refused": [refusal_dict(refusal) for refusal in proposal.refused],
         "note": proposal.note,
+        "lacks": found.lacks,
     }
 
 
@@ -244,6 +249,8 @@ def prospect_lines(found: Prospect, columns: int | None) -> Iterator[str]:
     yield from heading(found.report)
     wish = "to be closed" if found.target is None else f"target {decimal(found.target)}"
     yield f"{wish}, from the purse {found.guardian.address}"
+    if found.lacks:
+        yield from wrapped(f"its rescue would fall short: {found.lacks}", columns)
     yield ""
     if proposal.note:
         yield from wrapped(proposal.note, columns)

@@ -70,7 +70,7 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
     from monitor.cli.sending import standing_dict, standing_line
     from monitor.core.text import clean
     from monitor.pipeline.carry import Standing
-    from monitor.pipeline.events import Decided, Disputed, Forbidden, Held, Missing, Moved, Suspect
+    from monitor.pipeline.events import Concerned, Decided, Disputed, Forbidden, Held, Missing, Moved, Suspect, Unready
     from monitor.policy.rules import LevelChange
 
     match event:
@@ -92,6 +92,12 @@ def described(event: Event) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 f"its owner must act: {'; '.join(said)}; see levmon guard" if said else "its owner lets the guard act"
             )
             yield "forbidden", f"{subject.market}/{subject.owner}: {text}", {"position": subject.id, "reasons": said}
+        case Unready(subject, why, helpless):
+            told = f"a rescue would fall short: {clean(why, 400)}" if why else "a rescue would reach its target again"
+            fields = {"position": subject.id, "why": clean(why, 400), "helpless": helpless}
+            yield "unready", click.style(f"{subject.market}/{subject.owner}: {told}", fg="yellow"), fields
+        case Concerned(text):
+            yield "concern", click.style(clean(text, 400), fg="yellow"), {}
         case Suspect(subject, why):
             text = f"{subject.market}/{subject.owner}: {clean(why, 400) or 'its prices are believed again'}"
             yield "suspect", click.style(text, fg="red", bold=True), {"position": subject.id, "why": clean(why, 400)}

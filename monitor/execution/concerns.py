@@ -81,8 +81,8 @@ class Concerns:
     def known(self, scope: str, name: str) -> bool:
         return (scope, name) in self._known
 
-    def tell(self, found: Iterable[Concern], at_s: int) -> None:
-        """What began since the last time, and what is over. May raise: JournalError."""
+    def tell(self, found: Iterable[Concern], at_s: int) -> list[str]:
+        """What began since the last time, and what is over; the words of it. May raise: JournalError."""
         now = {(one.scope, one.name): one for one in found}
         began = [one for key, one in now.items() if key not in self._known]
         over = [one for key, one in self._known.items() if key not in now]
@@ -93,3 +93,4 @@ class Concerns:
         if notes:
             self._outbox.note(notes, at_s)
         self._known = now
+        return [note.body for note in notes]

@@ -95,7 +95,7 @@ class Executor:
         try:
             head = await self._bench.chain.head()
             report.head = head
-            view = View(head, await self._bench.chain.finalized(), {}, health or {}, report.held)
+            view = View(head, await self._bench.chain.finalized(), {}, health or {}, report.held, report.concerns)
             await self._lookout.look(view)
         except ChainError as error:
             report.held.append(f"the chain cannot be read: {error.message}")

@@ -63,7 +63,7 @@ class Lookout:
                 self._bench.journal.hold(hold, at_s)
                 held.add(hold.scope)
         if self._bench.defences.concerns:
-            self._concerns.tell(concerns, at_s)
+            view.concerns += self._concerns.tell(concerns, at_s)
         self.reconciled = True
 
     async def observe(self, action: Action, view: View) -> Observation:

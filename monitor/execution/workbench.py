@@ -86,6 +86,8 @@ class StepReport:
 
     head: BlockRef | None = None
     held: list[str] = field(default_factory=list)
+    concerns: list[str] = field(default_factory=list)
+    """what began to stand in the way of the next action, or no longer does"""
     actions: list[tuple[str, ActionState, str]] = field(default_factory=list)
 
 
@@ -98,6 +100,7 @@ class View:
     accounts: dict[Address, Account]
     health: Mapping[str, int]
     held: list[str]
+    concerns: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,25 @@ def _health(wad: int) -> str:
     return "any number" if wad == ALWAYS else format_ratio(wad, WAD, 4)
 
 
+def _wants(rule: Protection) -> tuple[int, int, int, int]:
+    """Trigger, close_below, low and high as the rule would have them on the guard."""
+    trigger, target = int(rule.rule.trigger * WAD), int(rule.rule.target * WAD)
+    return trigger, ALWAYS if "close" in rule.actions else 0, trigger, target + target // ROOM
+
+
+def unfit(wishes: Wishes, rule: Protection) -> str:
+    """Why the guard would not let the rule do what it wants; empty if the owner's settings fit it."""
+    (trigger, close_below, *_), target = _wants(rule), int(rule.rule.target * WAD)
+    if wishes.trigger >= trigger and wishes.low <= target <= wishes.high and wishes.close_below >= close_below:
+        return ""
+    band = f"{_health(wishes.low)} and {_health(wishes.high)}"
+    closes = "" if wishes.close_below >= close_below else ", and does not let it close at any health"
+    return (
+        f"the guard acts below {_health(wishes.trigger)} and leaves health between {band}{closes}; "
+        f"the rule wants it below {_health(trigger)}, to {_health(target)}"
+    )
+
+
 def owed(
     guard: GuardState, position: Position, a_tokens: dict[str, tuple[Address, int]], rule: Protection, cap: int
 ) -> list[Owed]:
@@ -70,12 +89,10 @@ def owed(
     if wishes is None:
         return []
     found = []
-    trigger, target = int(rule.rule.trigger * WAD), int(rule.rule.target * WAD)
-    wants = (trigger, ALWAYS if "close" in rule.actions else 0, trigger, target + target // ROOM)
-    fits = wishes.trigger >= trigger and wishes.low <= target <= wishes.high and wishes.close_below >= wants[1]
-    if not fits:
+    wants = _wants(rule)
+    if unfit(wishes, rule):
         data = function("guard.configure").encode((*wants, SLIPPAGE_BPS, cap))
-        text = f"act below {_health(trigger)}, leave health up to {_health(wants[3])}, {SLIPPAGE_BPS / 100} % slippage"
+        text = f"act below {_health(wants[0])}, leave health up to {_health(wants[3])}, {SLIPPAGE_BPS / 100} % slippage"
         found.append(Owed(setup.contract, data, text))
     if wishes.paused:
         found.append(Owed(setup.contract, function("guard.set_paused").encode((False,)), "lift the pause"))

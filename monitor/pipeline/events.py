@@ -72,4 +72,23 @@ class Forbidden:
     reasons: tuple[str, ...]
 
 
-Event = LevelChange | Decided | Moved | Held | Missing | Forbidden | Suspect | Disputed
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """What a rescue from the purse would lack if the rule acted now; "": nothing any more.
+
+    `helpless`: it could not even begin.
+    """
+
+    subject: Subject
+    why: str
+    helpless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Something that will stand in the way of the next rescue, as it was told; see execution.concerns."""
+
+    text: str
+
+
+Event = LevelChange | Decided | Moved | Held | Missing | Forbidden | Suspect | Disputed | Unready | Concerned

@@ -30,6 +30,8 @@ GWEI = 10**9
 COIN_WEI = 10**18
 PRICE_DECIMALS = 36
 """Of price lines: more than any market's unit has, so that nothing is rounded."""
+PURSE = ("repay", "supply")
+"""The actions that pay from the purse; the others take the owner's collateral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Protection:
         return tuple(f"{protocol}/{action}" for action in self.actions)
 
 
-ANY = Protection(Rule("by hand", 0, "*", Fraction(2), Fraction(3)), ("repay", "supply", "deleverage", "close"), ())
+ANY = Protection(Rule("by hand", 0, "*", Fraction(2), Fraction(3)), (*PURSE, "deleverage", "close"), ())
 """What is allowed where no [[protect]] speaks of the position: a person asks."""
 
 

@@ -260,3 +260,9 @@ def best(proposal: Proposal) -> Plan | None:
 def without_partial(proposal: Proposal) -> Proposal:
     """The same without what does not reach the target."""
     return replace(proposal, partial=())
+
+
+def why_not(proposal: Proposal, kinds: Sequence[str]) -> str:
+    """Why nothing is possible, with the reason of each step of these kinds."""
+    reasons = "; ".join(str(refusal) for refusal in proposal.refused if refusal.key.split(" ")[0] in kinds)
+    return "; ".join(part for part in (proposal.note, reasons) if part) or "nothing is possible"

@@ -27,10 +27,12 @@ from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.journal.store import Journal
 from monitor.pipeline.acting import Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
 from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
-from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Moved, Suspect
+from monitor.pipeline.events import Concerned, Decided, Disputed, Event, Held, Moved, Suspect
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
+from monitor.pipeline.permissions import Permissions
 from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
 from monitor.pipeline.positions import market_of
+from monitor.pipeline.readiness import Readiness
 from monitor.pipeline.settling import rejected, rested, settled
 from monitor.policy.planner import Proposal, Sort, sort_of
 from monitor.policy.rules import Aim, Decision, Observation, Outcome, Rule, Watch, adopt, observe, settle
@@ -56,10 +58,9 @@ class Guard:
     draining: bool = False
     _told: dict[str, tuple[ActionState, str]] = field(default_factory=dict)
     _held: str = ""
-    _missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _disputed: dict[str, frozenset[Address]] = field(default_factory=dict)
     """by position: assets whose price a second source did not confirm"""
-    _forbidden: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _permissions: Permissions = field(default_factory=Permissions)
     _health: dict[str, int] = field(default_factory=dict)
     _rejected: dict[str, set[Sort]] = field(default_factory=dict)
     """by position: the sorts of rescues that were rejected before they were signed; others come first"""
@@ -67,8 +68,10 @@ class Guard:
     """by market: how its rules were confirmed, and the code that they were confirmed with"""
     _rules: dict[str, Rule] = field(default_factory=dict)
     """Those that were adopted since the start."""
+    _readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:
+        self._readiness = Readiness(self.guardian)
         for position_id, protection in self.protections.items():
             self.watches[position_id] = Watch(position_id, protection.rule)
         if self.acting is not None:
@@ -111,6 +114,7 @@ class Guard:
         """Take in a snapshot: rules, decisions, then one step of what is open. Never raises LevmonError."""
         events: list[Event] = []
         begun: list[tuple[Report, Decided, Options, Watch]] = []
+        looked_at: dict[str, tuple[Report, Options, Protection]] = {}
         await self._pin_code(seen)
         for report in seen.snapshot.reports:
             watch = self.watches.get(report.id)
@@ -131,7 +135,8 @@ class Guard:
             choice = options(seen, report, self.guardian, 1)
             if self.acting is not None:
                 self.acting.allow(choice.limits)  # also for what an earlier run has left open
-            events += self._check_allowances(choice, report)
+            events += self._permissions.look(seen, report, choice, self.protections[report.id])
+            looked_at[report.id] = report, choice, replace(self.protections[report.id], rule=rule)
             if decision is not None:
                 decided = await self._decide(seen, report, decision, choice)
                 if decided.action is None:
@@ -141,7 +146,7 @@ class Guard:
         events += await self.step()
         for report, decided, choice, watch in begun:
             events += await self._next_best(seen, report, decided, choice, watch)
-        return events
+        return [*events, *self._readiness.look(seen, looked_at)]
 
     async def _next_best(
         self, seen: Outlook, report: Report, decided: Decided, choice: Options, running: Watch
@@ -231,27 +236,6 @@ class Guard:
         self._disputed[report.id] = frozenset(found)
         return [Disputed(report.subject, "; ".join(found.values()))]
 
-    def _check_allowances(self, choice: Options, report: Report) -> list[Event]:
-        """What only an allowance of the purse's, or the position's owner, stands in the way of, where that changed."""
-        protection, events = self.protections[report.id], list[Event]()
-        kinds = protection.kinds(report.subject.ref.protocol)
-        wanted = {name.lower() for name in protection.assets}
-        steps = [
-            step
-            for step in choice.steps
-            if step.intent.kind in kinds and (not wanted or wanted & {step.asset.lower(), step.symbol.lower()})
-        ]
-        symbols = tuple(dict.fromkeys(step.symbol for step in steps if step.remedy is not None and step.refused))
-        if symbols != self._missing.get(report.id, ()):
-            self._missing[report.id] = symbols
-            events += [Missing(report.subject, symbols)] if symbols else []
-        traded = [step for step in steps if step.owner_must or step.swap is not None]
-        reasons = tuple(dict.fromkeys(step.refused for step in traded)) if all(s.owner_must for s in traded) else ()
-        before, self._forbidden[report.id] = self._forbidden.get(report.id, ()), reasons
-        if traded and reasons != before:  # without any, nothing is known but that health is not where the guard may act
-            events.append(Forbidden(report.subject, reasons))
-        return events
-
     async def _decide(
         self, seen: Outlook, report: Report, decision: Decision, choice: Options, *, once_more: bool = True
     ) -> Decided:
@@ -333,7 +317,8 @@ class Guard:
         self.acting.executor.draining = self.draining
         try:
             report = await self.acting.step(self._health)
-            return [*self._note_held("; ".join(report.held)), *self._note_moves(self.acting, report)]
+            concerned = [Concerned(text) for text in report.concerns]
+            return [*self._note_held("; ".join(report.held)), *concerned, *self._note_moves(self.acting, report)]
         except LevmonError as error:
             return self._note_held(error.message)
 

@@ -7,7 +7,7 @@ the stage's impersonation, and so the signer's own file is not asked. The chain 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -16,27 +16,25 @@ from monitor.chain.port import run
 from monitor.core.actions import Plan
 from monitor.core.errors import ChainError, LevmonError
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import Address, BlockRef, Health, Known, NoDebt, Position
+from monitor.core.types import BlockRef, Health, Known, NoDebt
 from monitor.execution import limits as spending
 from monitor.execution.port import Passed, WouldRevert
 from monitor.execution.simulate import simulate
-from monitor.health.whatif import shock
 from monitor.journal.rows import Charge, Totals
 from monitor.journal.view import JournalView
 from monitor.pipeline.acting import ExecutionView, draft_of, left, own_calls
 from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.memory import Memory
-from monitor.pipeline.plans import Outlook, best, options, outlook, plan_for
+from monitor.pipeline.plans import Outlook, best, options, outlook, plan_for, why_not
 from monitor.pipeline.positions import market_of
 from monitor.pipeline.stage import Stage
-from monitor.policy.levels import below, decimal
+from monitor.policy.fall import falling_prices
+from monitor.policy.levels import decimal
 from monitor.policy.planner import Proposal, shown
 from monitor.policy.rules import Decision, Observation, Watch, observe
 from monitor.protocols.base import Protocol, reaches
 from monitor.report import Report, Subject
 
-PARTS = 10**6
-"""Prices fall to so many parts of a million, the most that lets the rule act."""
 RUNGS = 8
 """A target that takes more transactions than this counts as not reached."""
 TIP_WEI = 10**9
@@ -178,7 +176,7 @@ class Rehearsing:
             proposal = self._propose(seen, target)
             plan = best(proposal)
             if plan is None:
-                raise _Ended(short + told(proposal, self.protection.kinds(self.subject.ref.protocol)))
+                raise _Ended(short + why_not(proposal, self.protection.kinds(self.subject.ref.protocol)))
             rung = await self._include(seen, plan, target, decision.cause)
             seen = await self._look()
             health = _health(_known(seen))
@@ -246,51 +244,3 @@ def _health(report: Report) -> Health:
     if report.health is None:
         raise _Ended(f"its health is unknown: {report.cause}")
     return report.health
-
-
-def told(proposal: Proposal, kinds: Sequence[str]) -> str:
-    """Why nothing is possible, with the reason of each step of these kinds."""
-    reasons = "; ".join(str(refusal) for refusal in proposal.refused if refusal.key.split(" ")[0] in kinds)
-    return "; ".join(part for part in (proposal.note, reasons) if part) or "nothing is possible"
-
-
-def falling_prices(protocol: Protocol[Any, Any], position: Position, trigger: Fraction) -> Mapping[str, int] | None:
-    """Prices by key at which health is just below the trigger, all that hurt by falling moved alike; {} if it is there.
-
-    None where no fall does it. Pure.
-    """
-    if _is_below(protocol, position, trigger):
-        return {}
-    keys = hurting(protocol, position)
-    low, high = 0, PARTS
-    while high - low > 1:  # at `high` parts health is not below the trigger
-        middle = (low + high) // 2
-        if _is_below(protocol, _at(position, keys, middle), trigger):
-            low = middle
-        else:
-            high = middle
-    if low == 0 or not keys:
-        return None
-    prices = _at(position, keys, low).prices
-    return {key: prices[key] for key in keys}
-
-
-def hurting(protocol: Protocol[Any, Any], position: Position) -> Sequence[Address]:
-    """The keys of prices whose fall lowers health."""
-    now = protocol.evaluate(position).verdict
-    found = []
-    for key in protocol.price_keys(position):
-        then = protocol.evaluate(_at(position, [key], PARTS * 9 // 10)).verdict
-        if isinstance(now, Known) and isinstance(then, Known):
-            falls = then.numerator * now.denominator < now.numerator * then.denominator
-            found += [key] if falls else []
-    return found
-
-
-def _at(position: Position, keys: Sequence[str], parts: int) -> Position:
-    return shock(position, dict.fromkeys(keys, Fraction(parts - PARTS, PARTS)))
-
-
-def _is_below(protocol: Protocol[Any, Any], position: Position, trigger: Fraction) -> bool:
-    verdict = protocol.evaluate(position).verdict
-    return isinstance(verdict, Known) and below(verdict, trigger)

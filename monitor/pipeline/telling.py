@@ -22,7 +22,7 @@ from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
 from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.beside import Outage
-from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect
+from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect, Unready
 from monitor.policy.levels import URGENCY
 from monitor.policy.rules import steady
 from monitor.report import Report, Subject, change_pct, nearest
@@ -250,16 +250,9 @@ def _note(event: Event) -> Note | None:
             if not why:
                 return Note("hold", "acting", Severity.WARN, "acting goes on")
             return Note("hold", "acting", Severity.CRITICAL, f"acting is held: {clean(why, 400)}")
-        case Missing(subject, symbols):
-            names = ", ".join(clean(symbol, 20) for symbol in symbols)
-            words = f"no allowance for {names}: a rescue would be refused; see levmon approve"
-            return Note("allowance", subject.id, Severity.CRITICAL, words, "", _about(subject))
-        case Forbidden(subject, reasons):
-            told = clean("; ".join(reasons), 400)
-            words = f"its owner must act: {told}; see levmon guard" if told else "its owner lets the guard act"
-            return Note(
-                "allowance", subject.id, Severity.CRITICAL if told else Severity.INFO, words, "", _about(subject)
-            )
+        case Missing() | Forbidden() | Unready():
+            words, severity = _wanted(event)
+            return Note("allowance", event.subject.id, severity, words, "", _about(event.subject))
         case Suspect(subject, why):
             severity = Severity.CRITICAL if why else Severity.WARN
             words = clean(why, 400) or "its prices are believed again"
@@ -269,6 +262,22 @@ def _note(event: Event) -> Note | None:
             return Note("hold", subject.id, Severity.WARN, words, "", _about(subject))
         case _:
             return None
+
+
+def _wanted(event: Missing | Forbidden | Unready) -> tuple[str, Severity]:
+    """What somebody should mend before it is needed, or that it is."""
+    match event:
+        case Missing(_, symbols):
+            names = ", ".join(clean(symbol, 20) for symbol in symbols)
+            return f"no allowance for {names}: a rescue would be refused; see levmon approve", Severity.CRITICAL
+        case Forbidden(_, reasons):
+            if not reasons:
+                return "its owner lets the guard act", Severity.INFO
+            return f"its owner must act: {clean('; '.join(reasons), 400)}; see levmon guard", Severity.CRITICAL
+        case Unready(_, why, helpless):
+            if not why:
+                return "a rescue would reach its target again", Severity.INFO
+            return f"a rescue would fall short: {clean(why, 400)}", Severity.CRITICAL if helpless else Severity.WARN
 
 
 def _about(subject: Subject) -> dict[str, str]:

@@ -136,6 +136,8 @@ def test_what_would_not_land_and_why(rehearsed: Rehearsed, levmon: Levmon) -> No
         assert "WOULD NOT LAND" in ran.out
         assert reason in ran.out
         assert "0 of 1 rescues would land" in ran.out
+        said = "its rescue would fall short" in levmon("plan", f"core/{rehearsed.owner}").out
+        assert said == ("wei for gas" not in reason), "all but the gas is foretold without a fork"
         chain.revert(snapshot)
 
 

@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 
 from monitor.core.actions import ActionState
+from monitor.core.guarding import GuardSetup
+from monitor.core.units import WAD
 from monitor.health.amounts import Found, worst_after
 from monitor.health.solve import seconds_to_liquidation
 from monitor.pipeline.acting import builder
-from monitor.pipeline.events import Missing
+from monitor.pipeline.events import Forbidden, Missing, Unready
 from monitor.pipeline.plans import options
+from monitor.pipeline.readiness import RECHECK_S
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.signer.templates import builtin
+from monitor.testing import guard, uniswap
 from monitor.testing.aave_v3 import account_data, set_frozen, set_paused
 from monitor.testing.devchain import CallReverted
 from tests.faults.market import FIELDS
 from tests.faults.rows import row
-from tests.rescue.lab import RULE, TARGET, RescueLab
+from tests.rescue.lab import KEY, RULE, TARGET, RescueLab
 
 pytestmark = [pytest.mark.anvil]
 HALF = Fraction(1, 2)
@@ -178,7 +182,7 @@ def nobody_looks(*_: object) -> list[Any]:
 @row(
     "O18",
     "an allowance that is revoked: told at the next block, while the position is well",
-    "monitor.pipeline.protect:Guard._check_allowances",
+    "monitor.pipeline.permissions:Permissions.look",
     careless=nobody_looks,
 )
 async def test_a_revoked_allowance(rescue: RescueLab) -> None:
@@ -198,6 +202,108 @@ async def test_a_revoked_allowance(rescue: RescueLab) -> None:
     rescue.allow("USDC", 10**12)
     await rescue.looks(3)
     assert rescue.states() == [ActionState.FINAL_OK]
+
+
+@row(
+    "O18",
+    "a purse, an allowance or limits that would not suffice at the trigger: told while the position is well, once",
+    "monitor.pipeline.readiness:Readiness.look",
+    careless=nobody_looks,
+)
+async def test_a_purse_that_could_not_do_its_job(rescues: RescueLab) -> None:
+    lab = rescues
+    lab.dry, lab.actions = True, ("repay", "deleverage")
+    usdc, bin_ = lab.market.reserves["USDC"], lab.chain.account("bin")
+
+    async def told() -> list[tuple[str, bool]]:
+        return [(event.why, event.helpless) for event in await lab.looks(2) if isinstance(event, Unready)]
+
+    async def told_once() -> tuple[str, bool]:
+        found = await told()
+        assert len(found) == 1, found
+        return found[0]
+
+    def leave(amount: int) -> None:
+        """So much in the purse."""
+        balance = lab.chain.call(usdc.asset, "balanceOf(address)", "(uint256)", KEY.address)[0]
+        if balance:
+            lab.send(usdc.asset, "transfer(address,uint256)", bin_, balance, sender=KEY.address)
+        lab.mint("USDC", KEY.address, amount)
+
+    assert await told() == [], "what it has is enough"
+    leave(0)
+    why, helpless = await told_once()
+    assert helpless
+    assert why.startswith("below 1.2 nothing could be done from the purse: ")
+    assert "aave-v3/repay USDC: the purse holds 0 USDC" in why
+    leave(100 * 10**6)
+    why, helpless = await told_once()
+    assert not helpless
+    assert "from 1.2 health would only come to 1.21" in why
+    assert "not to 1.4" in why
+    leave(99 * 10**6)
+    assert await told() == [], "still the same, whatever the numbers"
+    leave(100_000 * 10**6)
+    assert await told() == [("", False)]
+    lab.allow("USDC", 50 * 10**6)
+    why, helpless = await told_once()
+    assert "the purse's allowance" in why
+    assert not helpless
+    # what was said is right: at the trigger the planner says the same
+    lab.to_health(Fraction(1199, 1000))
+    assert await told() == [], "now the decision itself says it"
+    [decided] = lab.decisions()
+    assert decided.plan is not None
+    assert "which all of the purse's allowance does not reach" in decided.plan.why
+    lab.to_health(Fraction(3))
+    leave(1_500 * 10**6)
+    lab.allow("USDC", 10**12)
+    assert await told() == [("", False)]
+    # debts, prices and limits move while the purse does not: looked at again after a while
+    borrow = "borrow(address,uint256,uint256,uint16,address)"
+    lab.send(lab.market.pool, borrow, usdc.asset, 5_000 * 10**6, 2, 0, lab.owner, sender=lab.owner)
+    assert await told() == []
+    lab.chain.warp(RECHECK_S)
+    why, _ = await told_once()
+    assert "repay USDC: all of the purse reaches only 1.3" in why
+
+
+@row(
+    "O18",
+    "an owner who takes back what the guard may take, or narrows its settings: told while the position is well, once",
+    "monitor.pipeline.permissions:Permissions.look",
+    careless=nobody_looks,
+)
+async def test_an_owner_who_trusts_the_guard_no_longer(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.dry, lab.actions = True, ("deleverage",)
+    site = guard.deploy(lab.chain, lab.market, [("WETH", "USDC")])
+    settings = guard.Consent(trigger_wad=13 * WAD // 10, low_wad=13 * WAD // 10, collateral=("WETH",))
+    exchange = site.exchange
+    lab.guards[lab.ref] = GuardSetup(site.guard, exchange.router, exchange.quoter, (uniswap.FEE,))
+
+    async def told(**changed: Any) -> list[tuple[str, ...]]:
+        guard.consent(lab.chain, lab.market, site, lab.owner, KEY.address, replace(settings, **changed))
+        return [event.reasons for event in await lab.looks(2) if isinstance(event, Forbidden)]
+
+    def take_back() -> None:
+        a_weth = lab.market.reserves["WETH"].a_token
+        lab.send(a_weth, "approve(address,uint256)", site.guard, 0, sender=lab.owner)
+
+    lab.to_health(Fraction(14, 10))
+    assert await told() == []
+    for _ in range(2):
+        take_back()
+        found = [event for event in await lab.looks(2) if isinstance(event, Forbidden)]
+        assert [event.reasons for event in found] == [("the owner has not let the guard take WETH",)]
+        assert await told() == []
+    [(why,)] = await told(trigger_wad=11 * WAD // 10)
+    assert why.startswith("the guard acts below 1.1000 and leaves health between 1.3000 and ")
+    assert why.endswith("; the rule wants it below 1.2000, to 1.4000")
+    assert await told(trigger_wad=12 * WAD // 10, high_wad=14 * WAD // 10) == [()]
+    for narrow in ({"trigger_wad": 12 * WAD // 10 - 1}, {"high_wad": 14 * WAD // 10 - 1}, {"low_wad": 15 * WAD // 10}):
+        assert len(await told(**narrow)) == 1, narrow
+        assert await told() == [()]
 
 
 def one_unit(*_: object) -> int:

@@ -120,6 +120,8 @@ def _refused(room: _Room, template: Template, debt: Holding) -> tuple[str, str]:
     if wishes is None or guard.premium_bps is None or guard.to_treasury_bps is None:
         return "what the owner allows, or what a flash loan costs, could not be read", ""
     why, mend = _unwanted(guard, wishes)
+    if not why:
+        why, mend = _nothing_to_take(room)
     return (why, mend) if why else (_not_yet(room, template, wishes) or _debt_refused(wishes, debt), "")
 
 
@@ -146,6 +148,15 @@ def _unwanted(guard: GuardState, wishes: Wishes) -> tuple[str, str]:
     if wishes.router_code_hash != guard.router_code_hash:
         return "ROUTER_CODE: the router's code is not the one that the owner allowed", "set_router"
     return "", ""
+
+
+def _nothing_to_take(room: _Room) -> tuple[str, str]:
+    """No deposit is one that the guard may take: told while health is not yet where it may act."""
+    deposits = [holding.reserve for holding in room.held if holding.supplied]
+    if not deposits or any(room.guard.allowance(room.position.owner, one.asset) != 0 for one in deposits):
+        return "", ""
+    names = [one.symbol for one in deposits]
+    return f"the owner has not let the guard take {', '.join(names)}", f"approve a{' or a'.join(names)}"
 
 
 def _not_yet(room: _Room, template: Template, wishes: Wishes) -> str:

@@ -1,0 +1,122 @@
+"""Whether the purse could do its job if it were needed now: each rescue thought through while its position is well.
+
+The position is put at prices at which its rule would just act, and the planner is asked as it would be then, within the
+limits of one action. Nothing is read for it and nothing is decided by it: it is told, so that tokens, allowances and
+limits are mended before they are needed. What exchanges would take at other prices nobody knows; so what the owner's
+own collateral could do is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from monitor.core.errors import LevmonError
+from monitor.core.registry import protocol as protocol_named
+from monitor.core.types import Known
+from monitor.pipeline.beside import NOTHING
+from monitor.pipeline.events import Unready
+from monitor.pipeline.guardians import PURSE, Guardian, Protection
+from monitor.pipeline.plans import Options, Outlook, plan_for, why_not
+from monitor.policy.fall import falling_prices
+from monitor.policy.levels import decimal
+from monitor.policy.planner import Proposal, shown
+from monitor.protocols.base import Protocol
+from monitor.report import Report
+
+RECHECK_S = 600
+"""Of chain time: what a market's prices and debts do in between is told that much later."""
+AT_ONCE = 4
+"""So many rescues are thought through at a head, those first that were not for longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a rescue would not reach its target; `helpless`: it could not even begin. "": it would reach it."""
+
+    why: str = ""
+    helpless: bool = False
+
+
+def lacking(seen: Outlook, report: Report, guardian: Guardian, protection: Protection) -> Lack | None:
+    """What a rescue from the purse would lack, were prices to fall until the rule acts. Pure.
+
+    None where nothing can be said: the rule would act already, no fall makes it act, or it pays nothing from the purse.
+    """
+    state, position = seen.snapshot.markets.get(report.subject.ref), report.position
+    protection = replace(protection, actions=tuple(one for one in protection.actions if one in PURSE))
+    if position is None or report.health is None or state is None or state.known is None or not protection.actions:
+        return None
+    if not isinstance(report.health.verdict, Known):
+        return None
+    protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
+    rule = protection.rule
+    try:
+        prices = falling_prices(protocol, position, rule.trigger)
+        if not prices:
+            return None
+        fallen = replace(position, prices={**position.prices, **prices})
+        then = replace(report, position=fallen, health=protocol.evaluate(fallen, state.context))
+        # what other sources say of a price that nobody has seen yet is no doubt about it
+        markets = {**seen.snapshot.markets, report.subject.ref: replace(state, beside=NOTHING)}
+        seen = replace(seen, snapshot=replace(seen.snapshot, markets=markets))
+        found = plan_for(seen, then, guardian, protection, rule.target)
+    except LevmonError:
+        return None
+    return _told(found, protection, report)
+
+
+def _told(found: Proposal, protection: Protection, report: Report) -> Lack:
+    if found.plans or found.ladder:
+        return Lack()
+    rule, reasons = protection.rule, why_not(found, protection.kinds(report.subject.ref.protocol))
+    if not found.partial:
+        return Lack(f"below {decimal(rule.trigger)} nothing could be done from the purse: {reasons}", helpless=True)
+    reached = f"from {decimal(rule.trigger)} health would only come to {shown(found.partial[0].expected)}"
+    return Lack(f"{reached}, not to {decimal(rule.target)}: {reasons}")
+
+
+@dataclass(slots=True)
+class Readiness:
+    """What was said of each position, so that it is said again only when it is otherwise."""
+
+    guardian: Guardian
+    _told: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """by position: whether anything is lacking, and whether that is everything"""
+    _known: dict[str, tuple[object, int]] = field(default_factory=dict)
+    """by position, those first that were looked at longest ago: what its purse could pay, and when"""
+
+    def look(self, seen: Outlook, of: Mapping[str, tuple[Report, Options, Protection]]) -> list[Unready]:
+        """What began to be lacking, or no longer is, among the positions that are due at this head."""
+        block = seen.snapshot.block
+        if block is None:
+            return []
+        means = {one: (protection.rule, _means(choice)) for one, (_, choice, protection) in of.items()}
+        due = [one for one in of if self._is_due(one, means[one], block.timestamp)]
+        due.sort(key=lambda one: self._known.get(one, (None, 0))[1])
+        events = []
+        for position_id in due[:AT_ONCE]:
+            report, _, protection = of[position_id]
+            self._known[position_id] = means[position_id], block.timestamp
+            lack = lacking(seen, report, self.guardian, protection)
+            if lack is None:
+                continue
+            now = bool(lack.why), lack.helpless
+            if now != self._told.get(position_id, (False, False)):
+                self._told[position_id] = now
+                events.append(Unready(report.subject, lack.why, lack.helpless))
+        return events
+
+    def _is_due(self, position_id: str, means: object, now_s: int) -> bool:
+        known, at_s = self._known.get(position_id, (None, 0))
+        return known != means or now_s - at_s >= RECHECK_S
+
+
+def _means(choice: Options) -> tuple[object, ...]:
+    """What the purse has, and may pay where that is less."""
+    return tuple(
+        (step.key, step.purse, step.remedy is not None, step.most if step.remedy is not None else 0)
+        for step in choice.steps
+        if step.swap is None and not step.closes
+    )
