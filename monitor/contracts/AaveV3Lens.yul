@@ -1,9 +1,13 @@
 // The raw state of many Aave V3 accounts in one eth_call, by the market's own getters; never stored on a chain.
 //
 // The input follows as call data or, where this runs as creation code, behind this code:
-//   uint32 room | uint32 least | uint32 n | uint8 f | uint16 k | uint8 stable | address pool
+//   uint32 room | uint32 least | uint32 n | uint8 f | uint16 k | uint8 stable | address pool | uint8 flags | uint8 modes
 //   | address[k] token of each bit of a user configuration, 0 where there is none
 //   | address[k / 2] stable debt token of each reserve, only if stable is 1 | address[n] accounts
+// Where it runs in the pool's place, by state override, it takes configurations and e-modes from its own storage: `flags`
+// and `modes` are the slots of these mappings. Elsewhere it asks the pool. A stable debt token that was never minted nor
+// burnt (its total supply has no time of last update) is nobody's debt and is not asked of accounts; a supply of 0 would
+// not do, for the token sets it to 0 early where roundings have added up.
 // The answer:
 //   uint32 0 | uint32 done | uint32 entries | uint32 notes | uint64 gas at start | uint64 gas at end   (32 bytes)
 //   | n times (the low f bytes of the user configuration | uint8 e-mode) | 32 bytes of anything
@@ -22,6 +26,16 @@ object "AaveV3Lens" {
             ok := staticcall(gas(), contract, 0x1c, 0x24, 0x40, 0x20)
             ok := and(ok, gt(returndatasize(), 31))
             value := mul(ok, mload(0x40))
+        }
+        // the same of the pool: what its mapping at this slot holds, where it is at hand
+        function get_kept(pool, selector, slot) -> ok, value {
+            switch eq(pool, address())
+            case 0 { ok, value := get(pool, selector) }
+            default {
+                mstore(0x40, slot)
+                ok := 1
+                value := sload(keccak256(0x20, 0x40))
+            }
         }
         function note(at, row, what, a, b, c) -> next {
             mstore(at, or(or(shl(224, row), shl(208, what)), shl(80, a)))
@@ -50,9 +64,16 @@ object "AaveV3Lens" {
         let kinds := and(shr(136, head), 0xffff)
         let stable := byte(15, head)
         let pool := shr(96, mload(0x190))
-        let stables := add(0x1a4, mul(20, kinds))
+        let flags_slot := byte(4, mload(0x1a0))
+        let modes_slot := byte(5, mload(0x1a0))
+        let tokens := 0x1a6
+        let stables := add(tokens, mul(20, kinds))
         let from := add(stables, mul(mul(10, kinds), stable))
 
+        for { let at := stables } lt(at, from) { at := add(at, 20) } {
+            let ok, updated := get(shr(96, mload(at)), 0xe7484890)
+            if and(ok, iszero(updated)) { mstore(at, and(mload(at), 0xffffffffffffffffffffffff)) }
+        }
         let notes := and(add(add(0x180, size), 63), not(31))
         let noted := notes
         let out := add(notes, 22528)
@@ -65,11 +86,11 @@ object "AaveV3Lens" {
             let to_before := to
             let noted_before := noted
             mstore(0x20, shr(96, mload(from)))
-            let ok, flags := get(pool, 0x4417a583)
+            let ok, flags := get_kept(pool, 0x4417a583, flags_slot)
             if iszero(ok) { noted := note(noted, done, 0xfffc, 0, 0, 0) }
             if shr(mul(8, width), flags) { noted := note(noted, done, 0xfffe, 0, 0, 0) }
             let value
-            ok, value := get(pool, 0xeddf1b79)
+            ok, value := get_kept(pool, 0xeddf1b79, modes_slot)
             if or(iszero(ok), gt(value, 255)) { noted := note(noted, done, 0xfffd, 0, 0, 0) }
             mstore(record, shl(sub(256, mul(8, width)), flags))
             mstore8(add(record, width), value)
@@ -78,7 +99,7 @@ object "AaveV3Lens" {
                 flags := xor(flags, bit)
                 let kind := byte(0, mload(add(0x60, mod(bit, 269))))
                 if iszero(lt(kind, kinds)) { break }
-                let token := shr(96, mload(add(0x1a4, mul(20, kind))))
+                let token := shr(96, mload(add(tokens, mul(20, kind))))
                 if iszero(token) { continue }
                 ok, value := get(token, 0x1da24f3e)
                 if or(iszero(ok), shr(128, value)) { noted := note(noted, done, 0xffff, kind, 0, 0) }

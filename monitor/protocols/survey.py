@@ -72,8 +72,11 @@ class Survey(ABC):
     """The lens's file in abis/."""
 
     @abstractmethod
-    def question(self, owners: U8, room: int, least: int) -> bytes:
-        """The lens's input: `room` bytes at most for the answer, `least` gas before each account."""
+    def question(self, owners: U8, room: int, least: int, slots: tuple[int, int] = (0, 0)) -> bytes:
+        """The lens's input: `room` bytes at most for the answer, `least` gas before each account.
+
+        `slots`: of the mappings of flags and modes, for a lens that runs in the place of the contract that has both.
+        """
 
     @abstractmethod
     def reading(self, answer: bytes, count: int) -> Reading:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from monitor.chain.bulk.lens import LENS_ADDRESS, CreatedLens, OverrideLens
+from monitor.chain.bulk.lens import CreatedLens, OverrideLens
 from monitor.chain.bulk.reader import BulkReader, Swept
 from monitor.chain.bulk.words import Batch, Multicall
 from monitor.chain.pool import Patience
@@ -48,7 +48,8 @@ async def through(
 
 
 def is_lens(request: Item) -> bool:
-    return bool(request["method"] == "eth_call" and request["params"][0].get("to") == LENS_ADDRESS)
+    """By state override: a call of a contract, which the search for places is not."""
+    return is_call(request) and len(request["params"]) > 2 and "to" in request["params"][0]
 
 
 def is_call(request: Item) -> bool:

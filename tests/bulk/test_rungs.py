@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor.chain.bulk.lens import OverrideLens
+from monitor.chain.bulk.lens import CreatedLens, OverrideLens
 from monitor.chain.bulk.places import key, locate
 from monitor.chain.bulk.reader import LADDER, BulkReader, Drop
 from monitor.chain.bulk.rung import Rung
@@ -21,6 +21,8 @@ from tests.bulk.markets import known, place_multicall, rows
 from tests.localnet_fixtures import AnvilAave
 
 pytestmark = pytest.mark.anvil
+GET_SUPPLY_DATA = "0x79774338"
+"""StableDebtToken.getSupplyData(): principal, total, rate, last update"""
 both = pytest.mark.parametrize("anvil_aave", ["3.0", "3.6"], indirect=True)
 
 
@@ -110,3 +112,25 @@ async def test_what_else_a_word_of_storage_holds_is_no_part_of_a_balance(anvil_a
             assert (reader.drops, swept.unread) == ([], ())
             assert swept.columns.balances(0)[1] == word & 2**120 - 1
         assert methods["eth_getStorageValues"] > 2
+
+
+@pytest.mark.parametrize("anvil_aave", ["3.0"], indirect=True)
+async def test_stable_debt_is_read_even_where_its_token_has_set_its_supply_to_nothing(anvil_aave: AnvilAave) -> None:
+    """Which StableDebtToken.burn does where roundings have added up, while others still owe."""
+    node = anvil_aave.chain
+    async with RpcChain(anvil_aave.process.url) as chain:
+        block, _, survey = await known(chain, anvil_aave.market)
+        before = await BulkReader(chain, survey, ladder=[Batch]).read(rows(anvil_aave.market.borrowers), block)
+        owed = {f"0x{survey.stables[kind - 256].hex()}" for kind in before.columns.kind.tolist() if 256 <= kind < 384}
+        assert owed
+        for token in owed:
+            supply = int(node.rpc("eth_call", {"to": token, "data": GET_SUPPLY_DATA}, "latest")[2:66], 16)
+            held = {slot: node.rpc("eth_getStorageAt", token, hex(slot), "latest") for slot in range(48, 64)}
+            (slot,) = [slot for slot, word in held.items() if int(word, 16) == supply > 0]
+            node.rpc("anvil_setStorageAt", token, hex(slot), f"0x{0:064x}")
+            assert int(node.rpc("eth_call", {"to": token, "data": GET_SUPPLY_DATA}, "latest"), 16) >> 768 == 0
+        node.mine()
+        block = await chain.block()
+        for rung in (OverrideLens, CreatedLens):
+            swept = await BulkReader(chain, survey, ladder=[rung]).read(rows(anvil_aave.market.borrowers), block)
+            assert same(swept.columns, before.columns)

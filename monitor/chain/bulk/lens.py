@@ -1,13 +1,15 @@
 """The two rungs that ask through the protocol's lens: with the contracts' code overridden, and as creation code.
 
-The lens only calls getters. By state override it becomes an account of nobody, and every contract whose getters were
-proven to read plain mappings is given a few bytes of code that read just these: the same answers for a tenth of the
-gas. Contracts that could not be proven keep their own code. Without override the lens runs as creation code, whose
-"deployed contract" is the answer; then its size is limited.
+The lens only calls getters. By state override it takes the place of the contract that keeps flags and modes, which it
+then finds in its own storage, and every contract whose getter was proven to read a plain mapping is given a few bytes
+of code that read just this: the same answers for a tenth of the gas. Contracts that could not be proven, or that are
+asked more than one thing, keep their own code. Without override the lens runs as creation code, whose "deployed
+contract" is the answer; then its size is limited.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,9 @@ from monitor.chain.bulk.places import locate, stub
 from monitor.chain.bulk.rung import Rung
 from monitor.chain.bulk.wire import RungFailed, TooMuch, Wire
 from monitor.core.errors import DecodeError
-from monitor.core.types import Address
 from monitor.protocols.columns import U8
 from monitor.protocols.survey import Part, Survey
 
-LENS_ADDRESS = "0x" + b"levmonLens".rjust(20, b"\0").hex()
 LEAST_GAS = 3_000_000
 """More than any one account takes through the stubs or through real getters in proxies."""
 GAS_A_CREATED_BYTE = 200
@@ -40,27 +40,27 @@ class OverrideLens(Rung):
     def __init__(self, survey: Survey) -> None:
         super().__init__(survey)
         self._overrides: dict[str, Any] = {}
+        self._slots = 0, 0
 
     async def prepare(self, wire: Wire, owners: U8) -> None:
-        places = await locate(wire, self.survey.getters())
-        wanted: dict[Address, list[bytes]] = {}
-        for getter in self.survey.getters():
-            wanted.setdefault(getter.contract, []).append(getter.selector)
-        by_contract: dict[Address, dict[bytes, Any]] = {}
-        for getter, place in places.items():
-            by_contract.setdefault(getter.contract, {})[getter.selector] = place
-        stubs = {
-            contract: {"code": "0x" + stub(its).hex()}
-            for contract, its in by_contract.items()
-            if len(its) == len(wanted[contract])
+        survey = self.survey
+        places = await locate(wire, survey.getters())
+        flags, mode = places.get(survey.flags), places.get(survey.mode)
+        whole = flags is not None and (flags.shift, flags.bits) == (0, 256)
+        if flags is None or mode is None or not whole or mode.shift or survey.flags.contract != survey.mode.contract:
+            raise RungFailed("where the market keeps its accounts' flags and modes could not be found")
+        self._slots = flags.slot, mode.slot
+        asked = Counter(getter.contract for getter in survey.getters())
+        self._overrides = {
+            getter.contract: {"code": "0x" + stub(place).hex()}
+            for getter, place in places.items()
+            if asked[getter.contract] == 1
         }
-        if self.survey.flags.contract not in stubs:
-            raise RungFailed("where the market keeps its accounts' flags could not be found")
-        self._overrides = {LENS_ADDRESS: {"code": abi.load(self.survey.lens).bytecode}, **stubs}
+        self._overrides[survey.flags.contract] = {"code": abi.load(survey.lens).bytecode}
 
     async def read(self, wire: Wire, owners: U8) -> Part:
-        question = self.survey.question(owners, NO_LIMIT, LEAST_GAS)
-        return _part(self, await wire.call(question, LENS_ADDRESS, self._overrides), len(owners))
+        question = self.survey.question(owners, NO_LIMIT, LEAST_GAS, self._slots)
+        return _part(self, await wire.call(question, self.survey.flags.contract, self._overrides), len(owners))
 
 
 class CreatedLens(Rung):

@@ -105,25 +105,11 @@ async def _filled(
     return answers + [None] * (len(items) - len(answers))
 
 
-def stub(places: Mapping[bytes, Place]) -> bytes:
-    """Code that answers these selectors from storage alone; any other selector gets the first one's answer.
+def stub(place: Place) -> bytes:
+    """Code that answers its caller's account from storage alone, whichever getter is called.
 
-    What it does for one: keccak(account, slot), SLOAD, shift, mask. Only opcodes that every chain has.
+    What it does: keccak(account, slot), SLOAD, shift, mask. Only opcodes that every chain has.
     """
-    (_, place), *others = places.items()
-    table, bodies = b"", []
-    at = (6 + 11 * len(others) if others else 0) + len(_body(place))
-    for selector, other in others:
-        # DUP1 PUSH4 selector EQ PUSH2 at JUMPI
-        table += b"\x80\x63" + selector + b"\x14\x61" + at.to_bytes(2, "big") + b"\x57"
-        bodies.append(b"\x5b" + _body(other))
-        at += len(bodies[-1])
-    # PUSH1 0 CALLDATALOAD PUSH1 224 SHR
-    head = b"\x60\x00\x35\x60\xe0\x1c" if others else b""
-    return head + table + _body(place) + b"".join(bodies)
-
-
-def _body(place: Place) -> bytes:
     slot = place.slot.to_bytes(max(1, (place.slot.bit_length() + 7) // 8), "big")
     code = b"\x60\x04\x35\x60\x00\x52"  # the account at 0
     code += bytes([0x5F + len(slot)]) + slot + b"\x60\x20\x52"  # the slot behind it

@@ -52,12 +52,12 @@ class AaveSurvey(Survey):
     tokens: tuple[bytes, ...] = field(default=(), hash=False)
     stables: tuple[bytes, ...] = field(default=(), hash=False)
 
-    def question(self, owners: U8, room: int, least: int) -> bytes:
+    def question(self, owners: U8, room: int, least: int, slots: tuple[int, int] = (0, 0)) -> bytes:
         numbers = ((room, 4), (least, 4), (len(owners), 4), (8 * self.width, 1), (len(self.tokens), 2))
         head = b"".join(number.to_bytes(size, "big") for number, size in numbers)
         stable = bytes([bool(self.stables)])
         pool = bytes.fromhex(self.flags.contract[2:])
-        return b"".join((head, stable, pool, *self.tokens, *self.stables, owners.tobytes()))
+        return b"".join((head, stable, pool, bytes(slots), *self.tokens, *self.stables, owners.tobytes()))
 
     def reading(self, answer: bytes, count: int) -> Reading:
         stride = 8 * self.width + 1
