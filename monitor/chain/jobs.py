@@ -25,7 +25,7 @@ from monitor.chain.jsonrpc import Failure, Reply, Request, Result
 from monitor.chain.quantity import parse_data, parse_hash, parse_quantity
 from monitor.chain.replies import Kind, kind
 from monitor.core.errors import BadAnswer, DecodeError, Reorged, StateMissing
-from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Reverted, Unread
+from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Reverted, Unread, Word
 
 MAX_LOG_SPLITS = 2
 
@@ -103,6 +103,27 @@ class Direct(Job):
             sheet.put(self.asked.place, self.asked.answer(False, data))
         else:
             sheet.put(self.asked.place, Unread(f"{what.value}: {reply.message[:120]}"))
+        return ()
+
+
+class Stored(Job):
+    """One word of storage, as an ordinary eth_getStorageAt."""
+
+    def __init__(self, place: int, word: Word) -> None:
+        self.place, self.word = place, word
+
+    def requests(self, sheet: Sheet) -> list[Request]:
+        return [Request("eth_getStorageAt", (self.word.address, f"{self.word.slot:#066x}", sheet.pin))]
+
+    def settle(self, replies: Sequence[Reply], sheet: Sheet) -> Iterable[Job]:
+        (reply,) = replies
+        if isinstance(reply, Result):
+            word = parse_data(reply.value, "answer of eth_getStorageAt", length=32)
+            sheet.put(self.place, Ok((int.from_bytes(word),)))
+        elif (what := kind(reply)) is Kind.STATE_MISSING:
+            raise missing(reply)
+        else:
+            sheet.put(self.place, Unread(f"{what.value}: {reply.message[:120]}"))
         return ()
 
 

@@ -63,6 +63,21 @@ class LogQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a contract's storage, for what no getter tells. Only where the contract's own layout is known.
+
+    Answered with one unsigned integer. A slot that was never written reads 0, so what is read wants a cross-check.
+    """
+
+    address: Address
+    slot: int
+    allow_revert: bool = False
+
+    def __str__(self) -> str:
+        return f"storage word {self.slot:#x} of {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A decoded log. `args` by the ABI's names."""
 
@@ -74,12 +89,12 @@ class Log:
     log_index: int
 
 
-Query = Call | LogQuery
+Query = Call | LogQuery | Word
 
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """The decoded outputs in ABI order (structs as tuples); for a LogQuery the logs in chain order."""
+    """The decoded outputs in ABI order (structs as tuples); for a LogQuery the logs in chain order, for a Word it."""
 
     values: tuple[Any, ...]
 

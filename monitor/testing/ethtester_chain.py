@@ -20,7 +20,7 @@ from monitor.chain.jobs import Asked
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import TAGS
 from monitor.core.errors import ChainError, ConfigError, DecodeError, Reorged, StateMissing, WrongChain
-from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Query, Unread
+from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Query, Unread, Word
 
 if TYPE_CHECKING:
     from eth.abc import BlockHeaderAPI
@@ -96,12 +96,16 @@ class EthTesterChain:
     async def ask(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
         """May raise: ChainError."""
         vm = self._chain.get_vm(self._pinned(block))
-        answers: list[Answer] = [
-            Ok(tuple(self._logs(query, block))) if isinstance(query, LogQuery) else self._call(vm, query)
-            for query in queries
-        ]
+        answers = [self._answer(vm, query, block) for query in queries]
         self._pinned(block)
         return answers
+
+    def _answer(self, vm: Any, query: Query, block: BlockRef) -> Answer:
+        if isinstance(query, LogQuery):
+            return Ok(tuple(self._logs(query, block)))
+        if isinstance(query, Word):
+            return Ok((vm.state.get_storage(to_canonical_address(query.address), query.slot),))
+        return self._call(vm, query)
 
     def _call(self, vm: Any, call: Call) -> Answer:
         try:

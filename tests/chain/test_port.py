@@ -17,7 +17,8 @@ from monitor.chain.aggregate import MULTICALL3
 from monitor.chain.port import Chain, run
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.errors import ChainError, ConfigError, StateMissing, WrongChain
-from monitor.core.types import Address, Answer, BlockRef, Call, LogQuery, Ok, Query, ReadPlan, Reverted, Unread
+from monitor.core.slots import vyper_entry
+from monitor.core.types import Address, Answer, BlockRef, Call, LogQuery, Ok, Query, ReadPlan, Reverted, Unread, Word
 from monitor.testing import EthTesterChain
 from monitor.testing.anvil import AnvilProcess
 from monitor.testing.contracts import compile_contract
@@ -182,6 +183,27 @@ async def test_logs(local: Local) -> None:
         assert await logged(3) == [5, 6, 7]
         assert (await logged(10**6))[-3:] == [5, 6, 7]
         assert (await chain.ask([LogQuery(owner, "PriceFeed.AnswerUpdated", 100)], block)) == [Ok(())]
+    finally:
+        await chain.close()
+
+
+async def test_storage_words(local: Local) -> None:
+    feed, owner = local.devices.feed, local.devices.owner
+    chain = local.chain()
+    try:
+        local.node.send(owner, feed, "setAnswer(int256)", 777_777)
+        then = await chain.block()
+        local.node.send(owner, feed, "setAnswer(int256)", 888_888)
+        slots = [Word(feed, slot) for slot in range(8)]
+        later = await chain.ask(slots, await chain.block())
+        before = await chain.ask(slots, then)
+        (counter,) = [slot for slot, answer in enumerate(before) if answer != later[slot]]
+        now = before[counter]
+        assert isinstance(now, Ok)
+        (round_id,) = now.values
+        entry = Word(feed, vyper_entry(counter + 1, round_id))  # the feed's rounds follow their counter
+        nothing = [Word(feed, 2**256 - 1), Word(owner, 0)]
+        assert await chain.ask([entry, *nothing], then) == [Ok((777_777,)), Ok((0,)), Ok((0,))]
     finally:
         await chain.close()
 

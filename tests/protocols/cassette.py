@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from monitor.chain import abi
 from monitor.core.plan import run
-from monitor.core.types import Answer, BlockRef, Call, Ok, Query, ReadPlan, Reverted
+from monitor.core.types import Answer, BlockRef, Call, Ok, Query, ReadPlan, Reverted, Word
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 T = TypeVar("T")
@@ -27,10 +27,11 @@ class CassetteMiss(Exception):
 
 @dataclass(frozen=True)
 class Cassette:
-    """One recording: its samples, and its calls by (block hash, contract, calldata, sender if it was told)."""
+    """One recording: its samples, its calls by (block hash, contract, calldata, sender if told), its words by slot."""
 
     content: Mapping[str, Any]
     calls: Mapping[tuple[str, str, bytes, str], Mapping[str, Any]]
+    words: Mapping[tuple[str, str, int], int]
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -53,6 +54,11 @@ class Cassette:
         return run(plan, self.answerer(block))
 
     def _answer(self, block: BlockRef, query: Query) -> Answer:
+        if isinstance(query, Word):
+            word = self.words.get((block.hash, query.address.lower(), query.slot))
+            if word is None:
+                raise CassetteMiss(f"{query} at block {block.number}")
+            return Ok((word,))
         if not isinstance(query, Call):
             raise CassetteMiss(f"{query}")
         function = abi.function(query.function)
@@ -75,7 +81,12 @@ def load(name: str) -> Cassette:
         for c in content["calls"]
         if "data" in c
     }
-    return Cassette(content, calls)
+    words = {
+        (c["block_hash"], c["to"].lower(), int(c["slot"], 16)): int(c["storage"], 16)
+        for c in content["calls"]
+        if "slot" in c
+    }
+    return Cassette(content, calls, words)
 
 
 def block_of(recorded: Mapping[str, Any], chain_id: int = 31337) -> BlockRef:

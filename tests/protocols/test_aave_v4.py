@@ -431,7 +431,12 @@ def test_the_same_asset_twice_has_two_prices_of_one_symbol() -> None:
         return told[query.function.partition(".")[2]]
 
     facts = run(PROTOCOL.static(FACTS.market, BLOCK), lambda queries: [one(query) for query in queries])
-    assert PROTOCOL.symbols(facts) == {f"{WETH.asset}/0": "WETH", f"{WETH.asset}/1": "WETH"}
+    keys = [f"{WETH.asset}/0", f"{WETH.asset}/1"]
+    assert PROTOCOL.symbols(facts) == dict.fromkeys(keys, "WETH")
+    legs, prices = PROTOCOL.evaluate(read(0)).legs, read(0).prices
+    assert {leg.asset for leg in legs} == set(prices), "legs and prices go by one name"
+    listed = PROTOCOL.prices(read(0).state.facts, [read(0)], None, BLOCK)
+    assert {one.asset for one in listed} == set(prices)
 
 
 def answers(broken: str, owner: Address) -> Callable[[Sequence[Query]], list[Answer]]:

@@ -166,6 +166,7 @@ class Contract:
             return Ok(
                 tuple(Log(query.address, query.event, {"owner": owner}, 1, block.hash, 0) for owner in self.accounts)
             )
+        assert isinstance(query, Call)
         name = query.function.partition(".")[2]
         owner = query.args[0] if query.args else ""
         if name in self.broken or owner in self.broken:
@@ -227,7 +228,7 @@ class ToyChain:
 
 
 def _to(query: Query) -> Address:
-    return query.address if isinstance(query, LogQuery) else query.to
+    return query.to if isinstance(query, Call) else query.address
 
 
 def borrowers(count: int = 24, shapes: int = 4) -> dict[Address, tuple[Address, int, int]]:

@@ -173,7 +173,7 @@ class AaveV4(Protocol[Facts, Context]):
     ) -> list[Price]:
         used = {key: price for position in positions for key, price in position.prices.items()}
         return [
-            as_price(one.asset, used[one.key], PRICE_DECIMALS, "USD", context.of(one.key) if context else None)
+            as_price(one.key, used[one.key], PRICE_DECIMALS, "USD", context.of(one.key) if context else None)
             for one in facts.reserves
             if one.key in used
         ]
@@ -264,7 +264,7 @@ def _legs(state: State, prices: Mapping[str, int], now_s: int) -> tuple[Leg, ...
     legs = []
     for one in state.reserves:
         facts, price = one.facts, prices.get(one.facts.key, 0)
-        token = facts.asset, facts.symbol, facts.decimals
+        token = facts.key, facts.symbol, facts.decimals
         if one.supplied_shares:
             amount = one.supplied(now_s)
             value, factor = toValue(amount, facts, price), one.terms.collateral_factor if one.terms else 0

@@ -33,7 +33,7 @@ class Reverts(ProtocolError):
 class ReserveFacts:
     """A reserve of the spoke by its id, and the hub's asset behind it.
 
-    `key` names its price: the asset's address, with the id where the spoke lists the asset more than once.
+    `key` names it and its price: the asset's address, with the id where the spoke lists the asset more than once.
     """
 
     id: int
