@@ -133,7 +133,7 @@ def _per_key_day(found: Prospect, choice: Options, step: Step) -> int:
 
     health = found.report.health
     token = Token(step.asset, step.symbol, step.decimals, step.price)
-    liquidations = found.guardian.liquidation_limits([token], health.unit.decimals if health else 0)
+    liquidations = found.guardian.liquidation_limits([token], health.unit) if health else {}
     known = [one for one in (choice.limits.get(step.asset), *liquidations.values()) if one is not None]
     if not known:
         raise ConfigError(f"no limits are set for {step.symbol}", hint="add [guardian.limits] to levmon.toml")

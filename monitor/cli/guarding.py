@@ -95,12 +95,12 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
 def stranger(address: str) -> Guardian:
     """A purse that is only looked at, without limits. May raise: ConfigError."""
     from monitor.core.address import parse_address
-    from monitor.core.guardian import GuardianConfig, LimitsConfig, LiquidateConfig
+    from monitor.core.guardian import ANY_UNIT, GuardianConfig, LimitsConfig, LiquidateConfig
     from monitor.pipeline.guardians import Guardian
 
     much = Fraction(PLENTY)
-    limits = LimitsConfig(per_action=much, per_position_day=much, per_key_day=much)
-    liquidate = LiquidateConfig(per_action=much, per_position_day=much, per_key_day=much)
+    limits = LimitsConfig(per_action=much, per_position_day=much, per_key_day=much, unit=ANY_UNIT)
+    liquidate = LiquidateConfig(per_action=much, per_position_day=much, per_key_day=much, unit=ANY_UNIT)
     return Guardian(GuardianConfig(address=parse_address(address), limits=limits, liquidate=liquidate))
 
 

@@ -114,7 +114,7 @@ def _tell(rows: Sequence[dict[str, Any]], guardian: Guardian, trouble: str, kill
         for hold in row["holds"]:
             click.echo(f"   on hold: {hold}")
     config = guardian.config
-    named = [("each asset, in the market's unit", config.limits)] if config.limits else []
+    named = [(f"each asset, in {config.limits.unit}", config.limits)] if config.limits else []
     for name, limits in (*named, *config.assets.items()):
         told = " / ".join(decimal(x) for x in (limits.per_action, limits.per_position_day, limits.per_key_day))
         click.echo(f"limits of {name}: {told}  (action / position and day / key and day)")
@@ -247,7 +247,7 @@ async def _allow_liquidations(rules: ChainRules, chain: Open, session: Session, 
         if choice.why_none or report.health is None:
             raise ConfigError(f"{report.subject.market}: {choice.why_none}")
         tokens = [Token(step.asset, step.symbol, step.decimals, step.price) for step in choice.steps]
-        limits = guardian.liquidation_limits(tokens, report.health.unit.decimals)
+        limits = guardian.liquidation_limits(tokens, report.health.unit)
         flash = kinds.pop("liquidator", "")
         rules.add_liquidations(choice.steps, limits, next(iter(kinds.values())))
         if liquidator is not None and flash:

@@ -59,13 +59,15 @@ class ArgRule:
     on its list too), `recipient` (must be the owner), `spender` (must be a contract on its list), `collateral` (another
     asset on its list, sold for the first), `router` (must be on its list of routers), `bound` (a number that must be
     finite), `action` (32 bytes that make the action happen once), or empty. Without an `asset` the contract called is
-    the asset.
+    the asset. A struct has one rule for each of its fields, in order; of bytes only the constant `0x`, none, is known.
+    `per`: so many of the number count as one unit of the asset against limits, rounded up.
     """
 
     name: str
     source: str
     role: str = ""
     value: int | str = 0
+    per: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Template:
     """How the calldata of one kind of intent is made: `function` is `abi.function` of abis/. Data, never code.
 
     With an `opt_in` it acts on positions of strangers: the signer's configuration must allow that under this name, and
-    its amounts count against limits of their own. `event` is the `abi.Event` that tells afterwards what it did.
+    its amounts count against limits of their own. `event` is the `abi.Event` that tells afterwards what it did, and
+    `told` the names of its arguments for whom, by whom, what was paid and what was received. `market`: the arguments
+    which say in what market of a contract that holds many it acts; keccak256 of their words is the market's id, which
+    must be on the signer's list for that contract.
     """
 
     kind: str
@@ -82,6 +87,8 @@ class Template:
     note: str
     opt_in: str = ""
     event: str = ""
+    told: tuple[str, str, str, str] = ("", "", "", "")
+    market: tuple[str, ...] = ()
 
 
 ROUNDING = 2

@@ -22,6 +22,8 @@ Mistake = tuple[tuple[str | int, ...], str, str]
 _RAW_KEY = re.compile(r"\s*(0x)?[0-9a-fA-F]{64}\s*")
 _LIMITS = ("per_action", "per_position_day", "per_key_day")
 
+USD = "USD"
+ANY_UNIT = "*"
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Fees = Annotated[tuple[Annotated[int, Field(ge=1, lt=1_000_000)], ...], Field(strict=False, min_length=1, max_length=8)]
 Action = Literal["repay", "supply", "deleverage", "close"]
@@ -31,12 +33,14 @@ BY_GUARD = frozenset({"deleverage", "close"})
 class LimitsConfig(Table):
     """The most that may be moved: by one action, for one position and by the key in any 24 hours.
 
-    In [guardian.limits] values in the market's unit (USD) for every asset, in [guardian.assets.SYMBOL] tokens.
+    In [guardian.limits] values in the market's unit for every asset, in [guardian.assets.SYMBOL] tokens. Values are for
+    markets that count in `unit` and for no other: 5,000 USD are not 5,000 WETH.
     """
 
     per_action: Exact
     per_position_day: Exact
     per_key_day: Exact
+    unit: Text = USD
 
 
 class FlashConfig(Table):
@@ -54,7 +58,7 @@ class FlashConfig(Table):
 class LiquidateConfig(LimitsConfig):
     """[guardian.liquidate]: anybody's unhealthy position may be liquidated from the purse, for a profit.
 
-    Its limits are values in the market's unit (USD) and count apart from those of rescues. `haircut_bps` is what
+    Its limits are values in the market's unit and count apart from those of rescues. `haircut_bps` is what
     selling the collateral costs, `min_profit` what one liquidation must bring, in the market's unit. `assets`: symbols
     or addresses of debts that may be paid; none is all.
     """
@@ -205,7 +209,9 @@ def _check_guardian(guardian: GuardianConfig) -> Iterator[Mistake]:
         value = getattr(guardian, name)
         if value < 0 or (value == 0 and name == "max_fee_gwei"):
             yield (("guardian", name), "out of range", "write a positive number")
-    for name in guardian.assets:
+    for name, limits in guardian.assets.items():
+        if limits.unit != USD:
+            yield (("guardian", "assets", name, "unit"), "these limits are in tokens", "remove the unit")
         if name.startswith("0x") and not looks_like_address(name):
             yield (("guardian", "assets", name), "neither a symbol nor an address", "an address has 40 hex digits")
 

@@ -31,7 +31,9 @@ class Liquidation:
     The liquidator pays `paid` of `debt` and receives `received` of `collateral`; `protocol_fee` of the collateral goes
     to the treasury. With `refused` the call would revert, and says with which error; with `unread` it is not known
     whether it would. `purse` and `allowance` are what the liquidator has of the debt asset and lets the market take;
-    None where that could not be read. `gas` bounds what the call takes.
+    None where that could not be read. `gas` bounds what the call takes. `amount` is the most that the intent lets the
+    contract take of the debt asset, by the time that the pair was told for; against limits it counts `counted` times,
+    where the intent itself bounds it no better.
     """
 
     position: Position
@@ -43,17 +45,14 @@ class Liquidation:
     received: int
     protocol_fee: int
     gas: int
+    amount: int
     refused: str = ""
     unread: str = ""
     purse: int | None = None
     allowance: int | None = None
+    counted: int = 1
 
     @property
     def key(self) -> str:
         """`DEBT for COLLATERAL`, e.g. `USDC for WETH`."""
         return f"{self.debt.symbol} for {self.collateral.symbol}"
-
-    @property
-    def amount(self) -> int:
-        """The most that the intent lets the contract take."""
-        return int(self.intent.args["debtToCover"])

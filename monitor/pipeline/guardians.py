@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from monitor.core.actions import Step
 from monitor.core.errors import ConfigError
+from monitor.core.guardian import ANY_UNIT
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET, Token
-from monitor.core.types import Address, MarketRef
+from monitor.core.types import Address, MarketRef, Unit
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.pipeline.beside import Sources
 from monitor.policy.rules import PriceLine, Rule
@@ -86,41 +87,55 @@ class Guardian:
         """Tokens whose transfers may differ from what is asked, by symbol or address in lower case."""
         return frozenset(name.lower() for name in self.config.odd_tokens)
 
-    def asset_limits(self, step: Step, unit_decimals: int) -> AssetLimits | None:
-        """The limits of the step's asset in its smallest unit; None where there are none, or no price to tell."""
+    def asset_limits(self, step: Step, unit: Unit) -> AssetLimits | None:
+        """The limits of the step's asset in its smallest unit; None where there are none, or no price to tell.
+
+        `unit` is the market's.
+        """
         found = self.config.limits_of(step.asset, step.symbol)
         if found is None:
             return None
         limits, in_tokens = found
         if in_tokens:
             return _scaled(limits, Fraction(10**step.decimals))
-        if step.price <= 0:
+        if step.price <= 0 or not _counted_in(limits, unit):
             return None
-        return _scaled(limits, Fraction(10**unit_decimals * 10**step.decimals, step.price))
+        return _scaled(limits, Fraction(10**unit.decimals * 10**step.decimals, step.price))
 
-    def limits(self, steps: Iterable[Step], unit_decimals: int) -> dict[Address, AssetLimits]:
+    def limits(self, steps: Iterable[Step], unit: Unit) -> dict[Address, AssetLimits]:
         """The limits of every asset that the steps move."""
         found = {}
         for step in steps:
-            if step.asset not in found and (limits := self.asset_limits(step, unit_decimals)) is not None:
+            if step.asset not in found and (limits := self.asset_limits(step, unit)) is not None:
                 found[step.asset] = limits
         return found
 
-    def liquidation_limits(self, tokens: Iterable[Token], unit_decimals: int) -> dict[str, AssetLimits]:
+    def without_limits(self, unit: Unit) -> str:
+        """Why values say nothing about a market that counts in `unit`; empty if they do, or there are none."""
+        limits = self.config.limits
+        if limits is None or _counted_in(limits, unit):
+            return ""
+        return f"[guardian.limits] are in {limits.unit}, and this market counts in {unit.symbol}"
+
+    def liquidation_limits(self, tokens: Iterable[Token], unit: Unit) -> dict[str, AssetLimits]:
         """What liquidations may pay of these debts, by what it counts under; nothing where there is no opt-in."""
         found = {}
-        if (limits := self.config.liquidate) is not None:
+        if (limits := self.config.liquidate) is not None and _counted_in(limits, unit):
             wanted = {name.lower() for name in limits.assets}
             for token in tokens:
                 named = not wanted or wanted & {token.asset.lower(), token.symbol.lower()}
                 if named and token.price > 0:
-                    unit = Fraction(10**unit_decimals * 10**token.decimals, token.price)
-                    found[BUDGET + token.asset] = _scaled(limits, unit)
+                    one = Fraction(10**unit.decimals * 10**token.decimals, token.price)
+                    found[BUDGET + token.asset] = _scaled(limits, one)
         return found
 
     def spend_limits(self, assets: Mapping[Address, AssetLimits]) -> SpendLimits:
         """Everything that bounds the key."""
         return SpendLimits(assets, self.gas_per_day_wei, self.min_reserve_wei)
+
+
+def _counted_in(limits: LimitsConfig, unit: Unit) -> bool:
+    return limits.unit in (unit.symbol, ANY_UNIT)
 
 
 def _scaled(limits: LimitsConfig, unit: Fraction) -> AssetLimits:

@@ -95,7 +95,7 @@ def chances(
         return Chances(Bids(note=refused.message))
     if not pairs:
         return Chances(Bids(note=f"levmon knows no liquidation of this position of {protocol.title}"))
-    limits = guardian.liquidation_limits([pair.debt for pair in pairs], unit.decimals)
+    limits = guardian.liquidation_limits([pair.debt for pair in pairs], unit)
     steps = protocol.rescue_steps(facts, position, purse, block.timestamp + 1)
     symbol, price = plans.native_price(steps, block.chain_id, guardian.config.native)
     config = guardian.config.liquidate
@@ -182,7 +182,7 @@ def liquidation_draft(
         signer=guardian.address,
         block=block,
         asset=BUDGET + pair.debt.asset,
-        amount=pair.amount,
+        amount=pair.amount * pair.counted,
         gas=bid.limits.gas,
         max_fee_per_gas_wei=bid.limits.max_fee_per_gas_wei,
         max_cost_wei=bid.limits.max_cost_wei,
@@ -245,10 +245,11 @@ def outcome(draft: Draft, receipt: Receipt) -> str:
             args = event.decode(list(log.topics), log.data)
         except DecodeError:
             return f"{event.name} cannot be read"
-        if draft.intent.kind.endswith(FLASH) and args["user"] == draft.intent.owner:
+        whom, by_whom, paid, received = template.told
+        if draft.intent.kind.endswith(FLASH) and args[whom] == draft.intent.owner:
             return _profit_told(draft, args["profit"])
-        if (args["user"], args.get("liquidator")) == (draft.intent.owner, draft.signer):
-            return _compared(draft, args["debtToCover"], args["liquidatedCollateralAmount"])
+        if (args[whom], args.get(by_whom)) == (draft.intent.owner, draft.signer):
+            return _compared(draft, args[paid], args[received])
     return ""
 
 

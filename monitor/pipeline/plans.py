@@ -174,7 +174,7 @@ def options(seen: Outlook, report: Report, guardian: Guardian, margin_s: int) ->
     until_s = report.position.block.timestamp + margin_s
     found = tuple(protocol.rescue_steps(state.known.facts, report.position, purse, until_s))
     why = "" if found else f"levmon knows no rescue for {protocol.title}"
-    return Options(report, found, guardian.limits(found, report.health.unit.decimals), why)
+    return Options(report, found, guardian.limits(found, report.health.unit), why)
 
 
 def plan_for(
@@ -198,6 +198,8 @@ def plan_for(
     state = seen.snapshot.markets.get(report.subject.ref)
     if choice.why_none or report.position is None or state is None or state.known is None:
         return Proposal(note=choice.why_none)
+    if not choice.limits and report.health and (why := guardian.without_limits(report.health.unit)):
+        return Proposal(note=why)
     wanted = {name.lower() for name in protection.assets}
     assets = tuple(step.asset for step in choice.steps if {step.asset.lower(), step.symbol.lower()} & wanted)
     if wanted and not assets:

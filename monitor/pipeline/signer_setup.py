@@ -14,6 +14,7 @@ from monitor.core.liquidations import BUDGET
 from monitor.core.types import Address
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline.guardians import GWEI, Guardian
+from monitor.pipeline.positions import market_of
 from monitor.signer.config import MAX_AMOUNT
 
 MAX_GAS = 2_000_000
@@ -27,6 +28,8 @@ class ChainRules:
     chain_id: int
     owners: dict[Address, None] = field(default_factory=dict)
     contracts: dict[Address, set[str]] = field(default_factory=dict)
+    markets: dict[Address, dict[str, None]] = field(default_factory=dict)
+    """The ids of the markets to use, of contracts that hold many."""
     assets: dict[Address, AssetLimits] = field(default_factory=dict)
     symbols: dict[Address, str] = field(default_factory=dict)
     liquidate: dict[Address, AssetLimits] = field(default_factory=dict)
@@ -50,8 +53,7 @@ class ChainRules:
         for step in steps:
             if step.asset not in limits or step.intent.kind not in allowed:
                 continue
-            self.owners[step.intent.owner] = None
-            self.contracts.setdefault(step.intent.to, set()).add(step.intent.kind)
+            self._allow(step, step.intent.kind)
             self.assets[step.asset] = limits[step.asset]
             self.symbols[step.asset] = step.symbol
 
@@ -61,12 +63,17 @@ class ChainRules:
         The guardian counts as an owner then, so that it can approve the market for what it pays.
         """
         for step in steps:
-            self.owners[step.intent.owner] = None
-            self.contracts.setdefault(step.intent.to, set()).add(kind)
+            self._allow(step, kind)
             self.assets.setdefault(step.asset, AssetLimits(0, 0, 0))
             self.symbols[step.asset] = step.symbol
             if (one := limits.get(BUDGET + step.asset)) is not None:
                 self.liquidate[step.asset] = one
+
+    def _allow(self, step: Step, kind: str) -> None:
+        self.owners[step.intent.owner] = None
+        self.contracts.setdefault(step.intent.to, set()).add(kind)
+        if identity := market_of(step.intent.position_id)[0].id:
+            self.markets.setdefault(step.intent.to, {})[identity.lower()] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
         yield f"[[{table}.contracts]]"
         yield f"address = {_text(address)}"
         yield f"kinds = [{', '.join(map(_text, sorted(kinds)))}]"
+        if markets := chain.markets.get(address):
+            yield f"markets = [{', '.join(map(_text, markets))}]"
     for address, limits in chain.assets.items():
         yield ""
         yield f"[[{table}.assets]]  # {_comment(chain.symbols[address])}"

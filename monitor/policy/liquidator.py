@@ -141,17 +141,16 @@ def still_worth(
     protocol: Protocol[Any, Any], facts: Any, position: Position, purse: Any, context: Any, intent: Intent, terms: Any
 ) -> str:
     """Why this very intent should not be sent any more, by a newer position; empty if it should."""
-    wanted = intent.args["collateralAsset"], intent.args["debtAsset"]
     now_s = position.block.timestamp
     for at_s in (now_s + 1, now_s + max(1, terms.margin_s)):
         try:
             pairs = protocol.liquidations(facts, position, purse, context, at_s)
-            pair = next((one for one in pairs if (one.collateral.asset, one.debt.asset) == wanted), None)
-            if pair is None:
-                return "the position has no such collateral or debt any more"
-            one = protocol.liquidated(pair, int(intent.args["debtToCover"]), context, at_s)
+            again = (protocol.repeated(facts, pair, intent, context, at_s) for pair in pairs)
+            one = next((found for found in again if found is not None), None)
         except ProtocolError as refused:
             return refused.message
+        if one is None:
+            return "the position has no such collateral or debt any more"
         if why := one.refused or one.unread or _unprofitable(one, profit_of(one, terms), terms):
             return why
     return ""
@@ -253,7 +252,7 @@ class _Bench:
 
         The debt grows meanwhile, and the share that may be covered can jump; what suits one end may not suit both.
         """
-        bounds = [(self.terms.most[last.debt.asset], "the limits")]
+        bounds = [(self.terms.most[last.debt.asset] // last.counted, "the limits")]
         if not self.terms.borrowed:
             bounds += [(last.purse or 0, "the purse"), (last.allowance or 0, "the purse's allowance")]
         return dict(min((pair.amount, "the debt"), *bounds) for pair in (last, first))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from monitor.core.actions import Intent, Move, Step, Template
+from monitor.core.actions import ArgRule, Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 
 SAMPLE_BLOCKS = 50_000
 """How far back `sample` is asked to look. A static plan that asks the same question early saves the sample's round."""
+
+APPROVE = Template(
+    "erc20/approve",
+    "erc20.approve",
+    (ArgRule("spender", "intent", "spender"), ArgRule("amount", "intent", "allowance")),
+    "let a listed contract take this much of the purse's tokens",
+)
+"""Of EIP-20, and so of every protocol that takes from a purse."""
 
 M = TypeVar("M")
 C = TypeVar("C")
@@ -294,7 +302,14 @@ class Protocol(ABC, Generic[M, C]):
         return []
 
     def liquidated(self, pair: Liquidation, amount: int, context: C | None, at_s: int) -> Liquidation:
-        """The same pair with at most `amount` of the debt covered, included at `at_s`. May raise: Impossible."""
+        """The same pair with at most `amount` of the debt covered, included at `at_s`. May raise: Impossible.
+
+        The intent depends on the amount and on the time that the pair was told for, not on `at_s`.
+        """
+        raise Impossible(f"{self.name} knows no liquidations")
+
+    def repeated(self, facts: M, pair: Liquidation, intent: Intent, context: C | None, at_s: int) -> Liquidation | None:
+        """What an intent made earlier moves of the pair at `at_s`; None if it is for another. May raise: Impossible."""
         raise Impossible(f"{self.name} knows no liquidations")
 
     def flash_premium_bps(self, facts: M, block: BlockRef) -> ReadPlan[int | None]:

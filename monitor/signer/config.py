@@ -43,6 +43,7 @@ def _path(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=_NAME)]
 ChecksumAddress = Annotated[Address, BeforeValidator(_address)]
+MarketId = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 Text = Annotated[str, BeforeValidator(_path), Field(min_length=1, max_length=1000)]
 
@@ -74,10 +75,14 @@ class KeyConfig(_Model):
 
 
 class ContractConfig(_Model):
-    """One contract that may be called, by which kinds of intent, with at most how much ether (none unless said)."""
+    """One contract that may be called, by which kinds of intent, with at most how much ether (none unless said).
+
+    `markets`: the ids of those that may be used, where one contract holds many.
+    """
 
     address: ChecksumAddress
     kinds: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    markets: Annotated[tuple[MarketId, ...], Field(strict=False)] = ()
     max_value_wei: Amount = 0
 
 

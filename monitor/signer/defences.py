@@ -26,6 +26,8 @@ class Defences:
     """a contract may be called only by the kinds that are listed for it"""
     targets: bool = True
     """only listed contracts are called"""
+    markets: bool = True
+    """of a contract that holds many markets only the listed ones are used"""
     owners: bool = True
     """only positions of listed owners are acted on"""
     opt_in: bool = True

@@ -23,6 +23,7 @@ class Refusal(StrEnum):
     HISTORY = "history"
     KIND = "kind"
     TARGET = "target"
+    MARKET = "market"
     OWNER = "owner"
     ARGUMENTS = "arguments"
     ASSET = "asset"

@@ -156,6 +156,9 @@ def _check_target(intent: Intent, chain: ChainConfig, bound: Bound, defences: De
     if defences.spenders and spender and chain.contract(str(bound.value(spender, intent))) is None:
         raise Denied(Refusal.SPENDER, "the spender is not a listed contract")
     _check_trade(intent, chain, bound, defences)
+    market = bound.market_id(intent)
+    if defences.markets and market and (contract is None or market not in contract.markets):
+        raise Denied(Refusal.MARKET, f"{market} is not a listed market of {intent.to}")
     most = contract.max_value_wei if contract else 0
     if defences.no_value and intent.value_wei > most:
         raise Denied(Refusal.VALUE, f"{intent.value_wei} wei are more than the {most} that may go along")
@@ -184,6 +187,7 @@ def _check_amount(intent: Intent, bound: Bound, asset: AssetConfig | None, defen
         raise Denied(Refusal.ARGUMENTS, f"{rule.name} is not an amount")
     if defences.no_unlimited and infinite(amount):
         raise Denied(Refusal.UNLIMITED, "the amount has no limit")
+    amount = -(-amount // rule.per)
     if defences.limit_action and asset is not None:
         most = asset.per_action if moved else asset.max_allowance
         if bound.template.opt_in:

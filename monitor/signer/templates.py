@@ -5,7 +5,7 @@ are not even imported in the process that holds the key. Their templates come as
 the signer's own configuration names together with its sha256.
 
 A template is refused when it leaves anything to the intent that no rule would judge: an address without a role, a type
-that is not one word, two amounts.
+that is not made of words, two amounts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,6 +63,17 @@ class Bound:
             return intent.owner
         return rule.value if rule.source == "constant" else intent.args[rule.name]
 
+    def market_id(self, intent: Intent) -> str:
+        """The market that the intent acts in, where the contract holds many; else empty. May raise: Denied."""
+        rules = {rule.name: (rule, kind) for rule, kind in zip(self.template.args, leaves(self.function), strict=True)}
+        if not self.template.market:
+            return ""
+        chosen = [rules[name] for name in self.template.market]
+        kinds = tuple(kind for _, kind in chosen)
+        values = [self.value(rule, intent) for rule, _ in chosen]
+        part = Template(self.template.kind, "", tuple(rule for rule, _ in chosen), "")
+        return "0x" + keccak(_encode(Function("market", b"", kinds, ()), part, values)).hex()
+
     def calldata(self, intent: Intent) -> bytes:
         """The bytes to call with. May raise: Denied when the intent's arguments do not fit."""
         wanted = {rule.name for rule in self.template.args if rule.source == "intent"}
@@ -78,7 +89,7 @@ Templates = Mapping[str, Bound]
 
 def _encode(called: Function, template: Template, values: list[int | str]) -> bytes:
     words: list[Any] = []
-    for rule, kind, value in zip(template.args, called.inputs, values, strict=True):
+    for rule, kind, value in zip(template.args, leaves(called), values, strict=True):
         number = isinstance(value, int) and not isinstance(value, bool)
         if number != (not kind.startswith(("address", "bytes"))):
             raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is not the {kind} that it should be")
@@ -88,14 +99,34 @@ def _encode(called: Function, template: Template, values: list[int | str]) -> by
             raise Denied(Refusal.ARGUMENTS, f"{template.kind}: {rule.name} is neither 0 nor 1")
         words.append(bool(value) if kind == "bool" else _bytes(value, kind) if kind.startswith("bytes") else value)
     try:
-        return called.encode(tuple(words))
+        return called.encode(_nested(called.inputs, iter(words)))
     except DecodeError:
         raise Denied(Refusal.ARGUMENTS, f"{template.kind}: an argument does not fit its type") from None
 
 
+def leaves(called: Function) -> tuple[str, ...]:
+    """The types of its arguments, those of a struct's fields in its place."""
+
+    def flat(kinds: Iterable[str]) -> Iterator[str]:
+        for kind in kinds:
+            if kind.startswith("(") and kind.endswith(")"):
+                yield from flat(split_tuple(kind))
+            else:
+                yield kind
+
+    return tuple(flat(called.inputs))
+
+
+def _nested(kinds: Iterable[str], words: Iterator[Any]) -> tuple[Any, ...]:
+    """The words as the structs that they belong to."""
+    return tuple(_nested(split_tuple(kind), words) if kind.startswith("(") else next(words) for kind in kinds)
+
+
 def _bytes(value: int | str, kind: str) -> bytes:
-    """All of a bytesN: what is shorter would be padded unseen."""
-    if not re.fullmatch(rf"0x[0-9a-f]{{{2 * int(kind.removeprefix('bytes'))}}}", str(value)):
+    """All of a bytesN: what is shorter would be padded unseen. Of open bytes only none."""
+    if kind == "bytes" and value == "0x":
+        return b""
+    if not re.fullmatch(rf"0x[0-9a-f]{{{2 * int(kind.removeprefix('bytes') or 0)}}}", str(value)):
         raise Denied(Refusal.ARGUMENTS, f"what should be {kind} is not that many bytes in hex")
     return bytes.fromhex(str(value)[2:])
 
@@ -110,7 +141,8 @@ def bind(template: Template, called: Function) -> Bound:
     def no(why: str) -> ConfigError:
         return ConfigError(f"template {template.kind}: {why}", hint="the signer takes no template that it cannot judge")
 
-    if len(template.args) != len(called.inputs):
+    kinds = leaves(called)
+    if len(template.args) != len(kinds):
         raise no(f"{len(template.args)} arguments for {called.name}")
     if len({rule.name for rule in template.args}) != len(template.args):
         raise no("two arguments have one name")
@@ -119,8 +151,10 @@ def bind(template: Template, called: Function) -> Bound:
         raise no("two arguments have one role")
     if set(roles) >= AMOUNT_ROLES:
         raise no("it moves an amount and grants an allowance at once")
-    for rule, kind in zip(template.args, called.inputs, strict=True):
-        if why := _unfit(rule, kind):
+    if not set(template.market) <= {rule.name for rule in template.args}:
+        raise no("its market is told by arguments that it does not have")
+    for rule, kind in zip(template.args, kinds, strict=True):
+        if why := _unfit(rule, kind, listed=rule.name in template.market):
             raise no(f"{rule.name} {why}")
         if rule.source == "constant":
             one = Function(called.name, called.selector, (kind,), ())
@@ -131,10 +165,14 @@ def bind(template: Template, called: Function) -> Bound:
     return Bound(template, called)
 
 
-def _unfit(rule: ArgRule, kind: str) -> str:
-    """Why no argument of that type can be what the rule says; empty if it can."""
+def _unfit(rule: ArgRule, kind: str, *, listed: bool) -> str:
+    """Why no argument of that type can be what the rule says; empty if it can. `listed`: the market's id binds it."""
     if rule.source not in SOURCES or rule.role not in ROLES:
         return "has an unknown source or role"
+    if rule.per < 1 or (rule.per > 1 and rule.role != "amount"):
+        return "counts in a way that only an amount can, and upwards"
+    if kind == "bytes" and rule.source == "constant" and not rule.role:
+        return ""
     if not _WORD.fullmatch(kind):
         return f"is a {kind}, not one word"
     fits = (
@@ -146,7 +184,7 @@ def _unfit(rule: ArgRule, kind: str) -> str:
         return f"is a {kind} and cannot be the {rule.role}"
     if rule.source == "owner" and kind != "address":
         return f"is a {kind} and cannot be the owner"
-    if rule.source == "intent" and not rule.role and not (kind == "bool" or "int" in kind):
+    if rule.source == "intent" and not rule.role and not listed and not (kind == "bool" or "int" in kind):
         return "is left to the intent and no rule would judge it"
     return ""
 
@@ -203,7 +241,8 @@ def load_file(content: bytes, sha256: str, defences: Defences = ALL) -> Bound:
         rules = tuple(ArgRule(**rule) for rule in data["args"])
         kind, signature, note = data["kind"], data["function"], data["note"]
         texts: list[object] = [kind, signature, note, *(t for r in rules for t in (r.name, r.source, r.role))]
-        fits = all(isinstance(text, str) for text in texts) and all(type(r.value) in (int, str) for r in rules)
+        fits = all(isinstance(text, str) for text in texts)
+        fits = fits and all(type(r.value) in (int, str) and type(r.per) is int for r in rules)
     except (ValueError, KeyError, TypeError):
         raise ConfigError("not a template file", hint="write one with monitor.signer.templates.export") from None
     found = _SIGNATURE.fullmatch(signature) if fits else None

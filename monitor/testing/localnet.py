@@ -1,4 +1,4 @@
-"""A local chain with real Aave V3 for people: started once, found again by its state file, stopped by its own pid.
+"""A local chain with real Aave V3, and Morpho Blue if asked: started once, found by its state file, stopped by its pid.
 
 Everything that `scripts/localnet` does, as functions: `start`, `load`, `shock`, `standings`, `stop`, and the
 levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts say.
@@ -19,18 +19,22 @@ from pathlib import Path
 from typing import Any, Self
 
 from monitor.core.errors import ChainError, ConfigError
-from monitor.testing import aave_v3, guard
+from monitor.testing import aave_v3, guard, morpho
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
 from monitor.testing.child import birth_of
 from monitor.testing.devchain import MAX_UINT256
 from monitor.testing.guard import GuardSite
-from monitor.testing.solc import AAVE_3_6, compile_project
+from monitor.testing.morpho import MorphoMarket
+from monitor.testing.solc import AAVE_3_6, MORPHO, compile_project
 
 DEFAULT_PORT = 8545
 NAMES: Mapping[Version, str] = {"3.0": "core", "3.6": "core36"}
 MARKET_AGE_S = 31 * 86_400 + 3_600  # what deploy_all lets pass, and room for its blocks
+MORPHO_NAME = "morpho"
+MORPHO_PRICE = 10**16
+"""Of its oracle's answers, what makes one of Aave's: a hundred-millionth of a dollar for a token."""
 CONFIG_MARK = "# written by scripts/localnet"
 STOP_WITHIN_S = 10.0
 
@@ -49,6 +53,7 @@ class Localnet:
     block_time: int | None
     markets: Mapping[str, AaveMarket]
     guards: Mapping[str, GuardSite]
+    morpho: MorphoMarket | None = None
 
     @property
     def url(self) -> str:
@@ -70,6 +75,7 @@ class Localnet:
                 **raw,
                 "markets": {name: AaveMarket.from_json(market) for name, market in raw["markets"].items()},
                 "guards": {name: GuardSite.from_json(site) for name, site in raw["guards"].items()},
+                "morpho": raw["morpho"] and MorphoMarket.from_json(raw["morpho"]),
             }
         )
 
@@ -93,15 +99,19 @@ def start(
     own_session: bool = False,
     outlives: bool = False,
     guarded: bool = False,
+    with_morpho: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[AnvilProcess, Localnet]:
     """Anvil with one market per version, at the present time; port 0 takes a free one.
 
     `outlives`: see AnvilProcess. `guarded`: a guard for each too, and an exchange with a pool for every pair of assets.
+    `with_morpho`: a market of Morpho Blue beside them.
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
         compile_project(AAVE_3_6)
+    if with_morpho:
+        compile_project(MORPHO)
     began_s = int(time.time()) - MARKET_AGE_S
     # people ask for any block of theirs, and so the states of all are kept
     process = AnvilProcess(port=port, timestamp=began_s, own_session=own_session, outlives=outlives, states=None)
@@ -121,6 +131,7 @@ def start(
             began = time.monotonic()
             guards = {NAMES[market.version]: guard.deploy(chain, market) for market in markets}
             say(f"guards and Uniswap V3 with a pool for every pair took {time.monotonic() - began:.1f} s")
+        beside = morpho.populate(chain, morpho.deploy(chain)) if with_morpho else None
         chain.rpc("anvil_removeBlockTimestampInterval")
         chain.set_next_timestamp(int(time.time()))
         for market in markets:
@@ -129,9 +140,8 @@ def start(
             chain.rpc("evm_setIntervalMining", block_time)
         chain.close()
         named = {NAMES[market.version]: market for market in markets}
-        return process, Localnet(
-            process.port, process.pid, birth_of(process.pid) or "", str(process.scratch), block_time, named, guards
-        )
+        birth, scratch = birth_of(process.pid) or "", str(process.scratch)
+        return process, Localnet(process.port, process.pid, birth, scratch, block_time, named, guards, beside)
     except BaseException:
         process.stop()
         raise
@@ -238,8 +248,10 @@ def shock(net: Localnet, changes: Mapping[str, str], market: str | None = None) 
 
     May raise ConfigError: an unknown asset or a bad percentage; no price has moved then.
     """
-    chosen = _chosen(net, market)
+    beside = net.morpho if market in (None, MORPHO_NAME) else None
+    chosen = {} if beside and market else _chosen(net, market)
     known = {symbol.upper(): symbol for entry in chosen.values() for symbol in entry.reserves}
+    known |= {"WETH": "WETH"} if beside else {}
     wanted = {}
     for name, change in changes.items():
         if name.upper() not in known:
@@ -254,6 +266,11 @@ def shock(net: Localnet, changes: Mapping[str, str], market: str | None = None) 
         for name, entry in chosen.items():
             here = {symbol: change for symbol, change in wanted.items() if symbol in entry.reserves}
             moved += [(name, symbol, *prices) for symbol, prices in aave_v3.shock(chain, entry, here).items()]
+        if beside and "WETH" in wanted:
+            before = morpho.price_of(chain, beside)
+            after = before * aave_v3.parse_shock(wanted["WETH"]) // aave_v3.SHOCK_SCALE
+            morpho.set_price(chain, beside, after)
+            moved.append((MORPHO_NAME, "WETH", before // MORPHO_PRICE, after // MORPHO_PRICE))
     return moved
 
 
@@ -287,8 +304,20 @@ def config_text(net: Localnet) -> str:
             f'address = "{market.provider}"',
             "",
         ]
-    for name, market in net.markets.items():
-        for owner in market.borrowers:
+    people = {name: market.borrowers for name, market in net.markets.items()}
+    if net.morpho:
+        lines += [
+            "[[markets]]  # Morpho Blue",
+            f'name = "{MORPHO_NAME}"',
+            'chain = "local"',
+            'protocol = "morpho-blue"',
+            f'address = "{net.morpho.morpho}"',
+            f'id = "{net.morpho.id}"',
+            "",
+        ]
+        people[MORPHO_NAME] = net.morpho.borrowers
+    for name, borrowers in people.items():
+        for owner in borrowers:
             lines += ["[[positions]]", f'market = "{name}"', f'owner = "{owner}"', ""]
     return "\n".join(lines)
 

@@ -52,15 +52,25 @@ def cli() -> None:
     "--port", type=click.IntRange(0, 65_535), default=localnet.DEFAULT_PORT, show_default=True, help="0: free."
 )
 @click.option("--version", type=click.Choice([*VERSIONS, "both"]), default="both", show_default=True)
+@click.option("--with", "beside", type=click.Choice([localnet.MORPHO_NAME]), multiple=True, help="Beside Aave.")
 @click.option("--block-time", type=click.IntRange(1, 3_600), help="Mine every so many seconds, not on demand.")
 @click.option("--background", is_flag=True, help="Return at once; end it with `down`.")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), default="levmon.toml", show_default=True)
-def up(port: int, version: str, block_time: int | None, background: bool, config: Path) -> None:
+def up(
+    port: int, version: str, beside: tuple[str, ...], block_time: int | None, background: bool, config: Path
+) -> None:
     """Start the chain, deploy, print addresses and write a levmon.toml."""
     localnet.check_config_path(config)
     versions: tuple[Version, ...] = tuple(v for v in VERSIONS if version in {v, "both"})
     process, net = localnet.start(
-        versions, port=port, block_time=block_time, own_session=True, outlives=background, guarded=True, say=say
+        versions,
+        port=port,
+        block_time=block_time,
+        own_session=True,
+        outlives=background,
+        guarded=True,
+        with_morpho=localnet.MORPHO_NAME in beside,
+        say=say,
     )
     with ExitStack() as undo:
         undo.callback(localnet.forget, net)
@@ -99,6 +109,10 @@ def _print_addresses(net: localnet.Localnet, config: Path) -> None:
             click.echo(f"  {role:13} {address}")
         for reserve in market.reserves.values():
             click.echo(f"  {reserve.symbol:13} {reserve.asset}  feed {reserve.feed}  {reserve.decimals} decimals")
+    if net.morpho:
+        click.echo(f"\n{localnet.MORPHO_NAME}: Morpho Blue, {len(net.morpho.borrowers)} borrowers")
+        for role in ("morpho", "id", "oracle", "admin"):
+            click.echo(f"  {role:13} {getattr(net.morpho, role)}")
     click.echo(f"\nwrote {config}")
 
 

@@ -6,7 +6,9 @@ not published there. Health is never computed here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -21,17 +23,27 @@ WAD = 10**18
 
 @dataclass(frozen=True, slots=True)
 class MorphoMarket:
-    """Where things are. `id` is the market's id as 0x text; WETH (18 decimals) is lent USDC (6 decimals) against."""
+    """Where things are. `id` is the market's id as 0x text; WETH (18 decimals) is lent USDC (6 decimals) against.
+
+    `borrowers`: those that `populate` made.
+    """
 
     morpho: str
     id: str
     params: tuple[str, str, str, str, int]
     admin: str
     lender: str
+    borrowers: tuple[str, ...] = ()
 
     @property
     def oracle(self) -> str:
         return self.params[2]
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        loan, collateral, oracle, irm, lltv = raw["params"]
+        lists = {"params": (loan, collateral, oracle, irm, lltv), "borrowers": tuple(raw["borrowers"])}
+        return cls(**{**raw, **lists})
 
 
 def deploy(chain: DevChain, lltv_wad: int = 86 * WAD // 100) -> MorphoMarket:
@@ -48,7 +60,7 @@ def deploy(chain: DevChain, lltv_wad: int = 86 * WAD // 100) -> MorphoMarket:
     identity = "0x" + keccak(encode(("address", "address", "address", "address", "uint256"), params)).hex()
     market = MorphoMarket(morpho, identity, params, admin, lender)
     set_price(chain, market, 2_000 * 10**24)
-    _fund(chain, market, loan, lender, 10**12)
+    fund(chain, market, loan, lender, 10**12)
     chain.send(lender, morpho, f"supply({PARAMS},uint256,uint256,address,bytes)", params, 10**12, 0, lender, b"")
     return market
 
@@ -60,13 +72,30 @@ def set_price(chain: DevChain, market: MorphoMarket, price: int) -> None:
 
 def borrow(chain: DevChain, market: MorphoMarket, owner: str, collateral: int, assets: int) -> None:
     """The owner deposits WETH and borrows USDC. May raise: CallReverted."""
-    _fund(chain, market, market.params[1], owner, collateral)
+    fund(chain, market, market.params[1], owner, collateral)
     deposit = f"supplyCollateral({PARAMS},uint256,address,bytes)"
     chain.send(owner, market.morpho, deposit, market.params, collateral, owner, b"")
     draw = f"borrow({PARAMS},uint256,uint256,address,address)"
     chain.send(owner, market.morpho, draw, market.params, assets, 0, owner, owner)
 
 
-def _fund(chain: DevChain, market: MorphoMarket, token: str, holder: str, amount: int) -> None:
+def populate(chain: DevChain, market: MorphoMarket) -> MorphoMarket:
+    """The market with a borrower for each health from 1.01 up to 1.6, about."""
+    borrowers = []
+    for number, percent in enumerate((85, 83, 80, 76, 71, 65, 59, 54)):
+        owner = chain.account(f"morpho borrower {number}")
+        borrow(chain, market, owner, 10**19, 2_000 * 10**7 * percent // 100)
+        borrowers.append(owner)
+    return replace(market, borrowers=tuple(borrowers))
+
+
+def price_of(chain: DevChain, market: MorphoMarket) -> int:
+    """See set_price."""
+    (price,) = chain.call(market.oracle, "price()", "(uint256)")
+    return int(price)
+
+
+def fund(chain: DevChain, market: MorphoMarket, token: str, holder: str, amount: int) -> None:
+    """Mint to the holder, who lets Morpho take all of it."""
     chain.send(market.admin, token, "mint(address,uint256)", holder, amount)
     chain.send(holder, token, "approve(address,uint256)", market.morpho, MAX_UINT256)

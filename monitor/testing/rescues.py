@@ -71,11 +71,12 @@ class Tally:
             *(sum(self.refused.values()), len(self.wrong)),
         )
         cells = (str(number).rjust(len(name)) for number, name in zip(numbers, COLUMNS, strict=True))
-        return f"aave-v3 {self.version}  {self.kind:14}  {'  '.join(cells)}  {reasons}"
+        protocol, _, action = self.kind.partition("/")
+        return f"{f'{protocol} {self.version}':18}  {action:10}  {'  '.join(cells)}  {reasons}"
 
 
 COLUMNS = ("cases", "in band", "least step", "sent", "exact", "ladders", "next best", "refused", "wrong")
-HEADER = f"{'market':11}  {'kind':14}  {'  '.join(COLUMNS)}  refused because"
+HEADER = f"{'market':18}  {'kind':10}  {'  '.join(COLUMNS)}  refused because"
 
 
 _templates = cache(builtin)
@@ -302,19 +303,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/prove_rescues", description="Bring random positions on real contracts to random targets."
     )
-    parser.add_argument("--version", choices=VERSIONS, action="append", help="default: all")
+    parser.add_argument("--version", choices=[*VERSIONS, "morpho"], action="append", help="default: all")
     parser.add_argument("--cases", type=int, default=200, help="positions for each kind of rescue (default 200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from", dest="payer", choices=PAYERS, action="append", help="who pays (default: both)")
     asked = parser.parse_args()
 
     print(HEADER)
-    good = True
+    good, morpho = True, "morpho" in (asked.version or ["morpho"])
     jobs = [(version, payer, asked.cases, asked.seed) for payer in asked.payer or PAYERS for version in VERSIONS]
     jobs = [job for job in jobs if job[0] in (asked.version or VERSIONS)]
     # each on its own chain, so they need not wait for one another
     with ProcessPoolExecutor(len(VERSIONS), get_context("spawn")) as pool:
-        for tallies in pool.map(_prove, *zip(*jobs, strict=True)):
+        proved = [pool.submit(_prove, *job) for job in jobs]
+        proved += [pool.submit(_prove_morpho, asked.cases, asked.seed)] if morpho else []
+        for tallies in (one.result() for one in proved):
             for tally in tallies:
                 print(tally.line(), flush=True)
                 for wrong in tally.wrong[:20]:
@@ -336,6 +339,15 @@ def _prove(version: Version, payer: str, cases: int, seed: int) -> list[Tally]:
         return await rescue_all(chain, local, market, cases=cases, seed=seed)
 
     return asyncio.run(on_own_market(version, prove))
+
+
+def _prove_morpho(cases: int, seed: int) -> list[Tally]:
+    import asyncio
+
+    from monitor.testing.morpho_lab import in_own_lab
+    from monitor.testing.morpho_rescues import rescue_all as rescue_all_of_morpho
+
+    return asyncio.run(in_own_lab(seed, lambda lab: rescue_all_of_morpho(lab, cases)))
 
 
 if __name__ == "__main__":

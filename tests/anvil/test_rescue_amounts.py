@@ -19,8 +19,8 @@ from monitor.protocols.aave_v3 import PROTOCOL, effects, words
 from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.records import Facts
 from monitor.protocols.aave_v3.rescue import widened
-from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
-from monitor.protocols.base import Impossible
+from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
+from monitor.protocols.base import APPROVE, Impossible
 from monitor.testing import aave_v3
 from monitor.testing.aave_v3 import account_data, set_frozen, set_paused
 from monitor.testing.anvil import AnvilProcess

@@ -10,8 +10,7 @@ from monitor.core.types import Known, Position
 from monitor.policy.planner import Proposal, Terms, propose
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.records import Supply
-from monitor.protocols.aave_v3.templates import APPROVE
-from monitor.protocols.base import Impossible
+from monitor.protocols.base import APPROVE, Impossible
 from monitor.protocols.liquity_v1 import PROTOCOL as LIQUITY
 from tests.protocols.aave_v3_positions import NOW_S, asset, bitmap, position, reserve
 from tests.protocols.aave_v3_purses import facts, purse

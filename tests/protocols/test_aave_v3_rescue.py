@@ -16,9 +16,9 @@ from monitor.protocols.aave_v3.effects import least_amount
 from monitor.protocols.aave_v3.purse import Purse
 from monitor.protocols.aave_v3.rescue import steps, widened
 from monitor.protocols.aave_v3.search import _extreme, _jittered, amount_guess, moment_probe
-from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
+from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
 from monitor.protocols.aave_v3.versions import TABLE
-from monitor.protocols.base import Impossible, reaches
+from monitor.protocols.base import APPROVE, Impossible, reaches
 from tests.protocols.aave_v3_positions import NOW_S, OWNER, RAY, asset, position, reserve
 from tests.protocols.aave_v3_purses import POOL, facts, purse
 from tests.protocols.test_aave_v3_effects import NEW, OLD, VERSIONS, do

@@ -92,6 +92,7 @@ def _pair(
         received=0,
         protocol_fee=0,
         gas=GAS,
+        amount=UINT256_MAX,
         purse=one.balance if one else None,
         allowance=one.allowance if one else None,
     )
@@ -109,6 +110,14 @@ def liquidated(pair: Liquidation, amount: int, context: Context | None, at_s: in
     return judged(pair, account, (by_asset[pair.collateral.asset], by_asset[pair.debt.asset]), amount, context)
 
 
+def repeated(pair: Liquidation, intent: Intent, context: Context | None, at_s: int) -> Liquidation | None:
+    """See Protocol.repeated."""
+    wanted = intent.args["collateralAsset"], intent.args["debtAsset"]
+    if (pair.collateral.asset, pair.debt.asset) != wanted:
+        return None
+    return liquidated(pair, int(intent.args["debtToCover"]), context, at_s)
+
+
 def judged(
     pair: Liquidation, account: Account, holdings: tuple[Holding, Holding], amount: int, context: Context | None
 ) -> Liquidation:
@@ -119,7 +128,8 @@ def judged(
     seizure = outcome.seizure
     cover = amount if seizure is None or amount < UINT256_MAX else seizure.debt_to_cover
     intent = replace(pair.intent, args={**pair.intent.args, "debtToCover": cover})
-    found = replace(pair, intent=intent, at_s=account.at_s, paid=0, received=0, protocol_fee=0, refused="", unread="")
+    found = replace(pair, intent=intent, at_s=account.at_s, amount=cover)
+    found = replace(found, paid=0, received=0, protocol_fee=0, refused="", unread="")
     if seizure is not None:
         found = replace(
             found,

@@ -33,7 +33,14 @@ from monitor.protocols.aave_v3.guard import GuardState, read_guard
 from monitor.protocols.aave_v3.guard_steps import guard_steps
 from monitor.protocols.aave_v3.guarded import after
 from monitor.protocols.aave_v3.happenings import read_happenings
-from monitor.protocols.aave_v3.keeper import flash_liquidation, liquidated, loss, pairs, read_flash_premium
+from monitor.protocols.aave_v3.keeper import (
+    flash_liquidation,
+    liquidated,
+    loss,
+    pairs,
+    read_flash_premium,
+    repeated,
+)
 from monitor.protocols.aave_v3.liquidation import Attempt, Refusal, Seizure, liquidation_call
 from monitor.protocols.aave_v3.purse import Purse, read_purse
 from monitor.protocols.aave_v3.reading import read_context, read_grace, read_price_sources, read_state
@@ -231,6 +238,11 @@ class AaveV3(Protocol[Facts, Context]):
 
     def liquidated(self, pair: Liquidation, amount: int, context: Context | None, at_s: int) -> Liquidation:
         return liquidated(pair, amount, context, at_s)
+
+    def repeated(
+        self, facts: Facts, pair: Liquidation, intent: Intent, context: Context | None, at_s: int
+    ) -> Liquidation | None:
+        return repeated(pair, intent, context, at_s)
 
     def flash_premium_bps(self, facts: Facts, block: BlockRef) -> ReadPlan[int | None]:
         return read_flash_premium(facts)

@@ -23,8 +23,9 @@ from monitor.protocols.aave_v3.effects import least_amount, repay_refused, suppl
 from monitor.protocols.aave_v3.math import ArithmeticReverts
 from monitor.protocols.aave_v3.purse import Purse, PurseReserve, supply_room
 from monitor.protocols.aave_v3.records import Facts, ReserveState, State
-from monitor.protocols.aave_v3.templates import APPROVE, REPAY, SUPPLY
+from monitor.protocols.aave_v3.templates import REPAY, SUPPLY
 from monitor.protocols.aave_v3.versions import TABLE, Rules
+from monitor.protocols.base import APPROVE
 
 GAS = {REPAY.kind: 400_000, SUPPLY.kind: 400_000}
 """A generous bound, set by hand; the simulation at the newest block decides whether it is enough."""

@@ -8,6 +8,7 @@ IPool.repay, supply and liquidationCall of V3.0 to 3.7, approve of EIP-20, and m
 from __future__ import annotations
 
 from monitor.core.actions import ArgRule, Template
+from monitor.protocols.base import APPROVE
 
 VARIABLE = 2
 
@@ -33,12 +34,6 @@ SUPPLY = Template(
     ),
     "add collateral for the owner from the purse",
 )
-APPROVE = Template(
-    "erc20/approve",
-    "erc20.approve",
-    (ArgRule("spender", "intent", "spender"), ArgRule("amount", "intent", "allowance")),
-    "let a listed contract take this much of the purse's tokens",
-)
 LIQUIDATE = Template(
     "aave-v3/liquidate",
     "aave_v3_pool.liquidationCall",
@@ -52,6 +47,7 @@ LIQUIDATE = Template(
     "pay debt of an unhealthy position from the purse, and take its collateral with the bonus",
     opt_in="liquidate",
     event="aave_v3_pool.LiquidationCall",
+    told=("user", "liquidator", "debtToCover", "liquidatedCollateralAmount"),
 )
 LIQUIDATE_FLASH = Template(
     "aave-v3/liquidate-flash",
@@ -69,6 +65,7 @@ LIQUIDATE_FLASH = Template(
     "the same with a flash loan, through our liquidator: what does not bring the profit named reverts",
     opt_in="liquidate",
     event="liquidator.Liquidated",
+    told=("user", "", "", ""),
 )
 GUARDED = (
     ArgRule("owner", "owner", "recipient"),

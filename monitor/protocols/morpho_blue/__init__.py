@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.guarding import GuardSetup
+from monitor.core.liquidations import Liquidation
 from monitor.core.plan import values
 from monitor.core.types import (
     Address,
@@ -39,7 +42,9 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.morpho_blue.effects import after, totals_at
 from monitor.protocols.morpho_blue.irm import adaptive_rate
+from monitor.protocols.morpho_blue.keeper import liquidated, loss, pairs, repeated
 from monitor.protocols.morpho_blue.math import (
     ORACLE_PRICE_SCALE,
     Facts,
@@ -52,6 +57,8 @@ from monitor.protocols.morpho_blue.math import (
     to_assets_up,
     u256,
 )
+from monitor.protocols.morpho_blue.rescue import Purse, read_purse, steps
+from monitor.protocols.morpho_blue.templates import LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 
 ABI = "morpho_blue"
 ZERO: Address = "0x0000000000000000000000000000000000000000"
@@ -68,6 +75,7 @@ class MorphoBlue(Protocol[Facts, None]):
         Version("1.0.0", "recorded contracts: health, accrual and liquidation amounts equal"),
     )
     facts_type = Facts
+    templates: ClassVar[tuple[Template, ...]] = TEMPLATES
     deployments: ClassVar[Mapping[str, Deployment]] = {
         "ethereum/morpho-blue": Deployment(
             1, "0xBBBBBbbBBb9cC5e90e3b3Af64bdAF62C37EEFFCb", "morpho-org/morpho-blue README; add the market's id"
@@ -159,7 +167,7 @@ class MorphoBlue(Protocol[Facts, None]):
         unit = Unit(facts.loan.symbol, facts.loan.decimals)
         price = position.prices.get(facts.collateral.address)
         try:
-            totals = accrue(state.totals, _rate_at(state, position.block, now_s), now_s)
+            totals = totals_at(state, position.block, now_s)
             borrowed = to_assets_up(state.borrow_shares, totals.total_borrow_assets, totals.total_borrow_shares)
             if state.borrow_shares == 0:
                 legs = self._legs(state, price, 0)
@@ -313,6 +321,54 @@ class MorphoBlue(Protocol[Facts, None]):
     def symbols(self, facts: Facts) -> Mapping[str, str]:
         return {facts.collateral.address: facts.collateral.symbol}
 
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def rescue_context(
+        self,
+        facts: Facts,
+        guardian: Address,
+        positions: Sequence[Position],
+        block: BlockRef,
+        guard: GuardSetup | None = None,
+    ) -> ReadPlan[Purse]:
+        return read_purse(facts, guardian)
+
+    def rescue_steps(self, facts: Facts, position: Position, rescue: Purse, until_s: int) -> list[Step]:
+        return steps(facts, position, rescue)
+
+    def after(self, position: Position, intent: Intent, at_s: int) -> Position:
+        return after(position, intent, at_s)
+
+    def contracts(self, facts: Facts) -> tuple[Address, ...]:
+        return tuple(one for one in (facts.market.address, facts.oracle, facts.irm) if one != ZERO)
+
+    def parameters(self, position: Position) -> tuple[object, ...]:
+        """What a market is made of never changes; its fee may."""
+        return position.rule, position.state.facts.params, position.state.totals.fee
+
+    def moves(self, facts: Facts, intent: Intent) -> tuple[Move, ...]:
+        """Morpho itself holds every token. Where both are one, the purse gains in all by a liquidation."""
+        pays = {
+            REPAY.kind: {facts.loan.address: True},
+            SUPPLY.kind: {facts.collateral.address: True},
+            LIQUIDATE.kind: {facts.loan.address: True, facts.collateral.address: False},
+        }.get(intent.kind, {})
+        return tuple(Move(asset, facts.market.address, paid) for asset, paid in pays.items())
+
+    def liquidations(
+        self, facts: Facts, position: Position, rescue: Purse, context: None, at_s: int
+    ) -> list[Liquidation]:
+        return pairs(facts, position, rescue, at_s)
+
+    def liquidated(self, pair: Liquidation, amount: int, context: None, at_s: int) -> Liquidation:
+        return liquidated(pair, amount, at_s)
+
+    def repeated(self, facts: Facts, pair: Liquidation, intent: Intent, context: None, at_s: int) -> Liquidation | None:
+        return repeated(facts, pair, intent, at_s)
+
+    def liquidation_loss(self, position: Position) -> int:
+        return loss(position)
+
 
 def _identity(market: MarketRef) -> bytes:
     try:
@@ -333,12 +389,6 @@ def _struct(totals: Totals) -> tuple[int, ...]:
         totals.last_update,
         totals.fee,
     )
-
-
-def _rate_at(state: State, block: BlockRef, now_s: int) -> int:
-    if state.rate_at_target is not None and now_s != block.timestamp:
-        return adaptive_rate(state.totals, state.rate_at_target, now_s)
-    return state.borrow_rate
 
 
 def _refusal(state: State, totals: Totals, price: int) -> str:

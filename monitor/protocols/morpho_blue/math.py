@@ -128,6 +128,11 @@ def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
     return u256(shares * (total_assets + VIRTUAL_ASSETS)) // (total_shares + VIRTUAL_SHARES)
 
 
+def to_shares_down(assets: int, total_assets: int, total_shares: int) -> int:
+    """SharesMathLib.toSharesDown."""
+    return u256(assets * (total_shares + VIRTUAL_SHARES)) // (total_assets + VIRTUAL_ASSETS)
+
+
 def to_shares_up(assets: int, total_assets: int, total_shares: int) -> int:
     """SharesMathLib.toSharesUp."""
     denominator = total_assets + VIRTUAL_ASSETS
@@ -150,6 +155,14 @@ class Seizure:
     bad_debt_shares: int
 
 
+def seized_by(lltv: int, totals: Totals, price: int, shares: int) -> int:
+    """The collateral that repaying so many shares takes, be it there or not. May raise: Overflows."""
+    if price == 0:
+        raise Overflows("division by zero")
+    worth = to_assets_down(shares, totals.total_borrow_assets, totals.total_borrow_shares)
+    return u256(u256(worth * liquidation_incentive_factor(lltv)) // WAD * ORACLE_PRICE_SCALE) // price
+
+
 def liquidate(state: State, totals: Totals, price: int, seized: int, shares: int) -> Seizure:
     """Morpho.liquidate after its health check, on accrued totals. May raise: Overflows when the contract reverts."""
     if (seized == 0) == (shares == 0):
@@ -160,10 +173,7 @@ def liquidate(state: State, totals: Totals, price: int, seized: int, shares: int
         quoted = u256(u256(seized * price) + ORACLE_PRICE_SCALE - 1) // ORACLE_PRICE_SCALE
         shares = to_shares_up(u256(u256(quoted * WAD) + factor - 1) // factor, tba, tbs)
     else:
-        if price == 0:
-            raise Overflows("division by zero")
-        assets = u256(to_assets_down(shares, tba, tbs) * factor) // WAD
-        seized = u256(assets * ORACLE_PRICE_SCALE) // price
+        seized = seized_by(state.facts.lltv, totals, price, shares)
     repaid = to_assets_up(shares, tba, tbs)
     shares_left = u256(state.borrow_shares - u128(shares))
     shares_total = u256(tbs - shares)
