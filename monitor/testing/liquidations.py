@@ -68,17 +68,18 @@ class Tally:
     """Pairs said to be impossible, which the contract refused by the error that was named."""
     refused: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    protocol: str = "aave-v3"
 
     def line(self) -> str:
         """One row for people."""
         numbers = (self.cases, self.sent, self.exact, self.bids, self.partial, self.with_fee, self.bad_debt, self.tried)
         cells = (str(n).rjust(len(name)) for n, name in zip((*numbers, len(self.wrong)), COLUMNS, strict=True))
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common())
-        return f"aave-v3 {self.version}  {'  '.join(cells)}  {reasons}"
+        return f"{f'{self.protocol} {self.version}':17}  {'  '.join(cells)}  {reasons}"
 
 
 COLUMNS = ("cases", "sent", "exact", "bids", "partial", "with fee", "bad debt", "refusals tried", "wrong")
-HEADER = f"{'market':11}  {'  '.join(COLUMNS)}  refused with"
+HEADER = f"{'market':17}  {'  '.join(COLUMNS)}  refused with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,17 +324,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/prove_liquidations", description="Liquidate random positions on real contracts, to the wei."
     )
-    parser.add_argument("--version", choices=VERSIONS, action="append", help="default: all")
+    parser.add_argument("--version", choices=[*VERSIONS, "morpho"], action="append", help="default: all")
     parser.add_argument("--cases", type=int, default=350, help="positions for each version (default 350)")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
 
     print(HEADER)
     good = True
-    versions = asked.version or VERSIONS
+    versions = [version for version in VERSIONS if version in (asked.version or VERSIONS)]
     # each on its own chain, so they need not wait for one another
-    with ProcessPoolExecutor(len(versions), get_context("spawn")) as pool:
-        for tally in pool.map(_prove, versions, [asked.cases] * len(versions), [asked.seed] * len(versions)):
+    with ProcessPoolExecutor(len(VERSIONS) + 1, get_context("spawn")) as pool:
+        proved = [pool.submit(_prove, version, asked.cases, asked.seed) for version in versions]
+        if "morpho" in (asked.version or ["morpho"]):
+            proved.append(pool.submit(_prove_morpho, asked.cases, asked.seed))
+        for tally in (one.result() for one in proved):
             print(tally.line(), flush=True)
             for wrong in tally.wrong[:20]:
                 print(f"  {wrong}")
@@ -345,6 +349,15 @@ def _prove(version: Version, cases: int, seed: int) -> Tally:
     import asyncio
 
     return asyncio.run(on_own_market(version, partial(liquidate_all, cases=cases, seed=seed)))
+
+
+def _prove_morpho(cases: int, seed: int) -> Tally:
+    import asyncio
+
+    from monitor.testing import morpho_liquidations
+    from monitor.testing.morpho_lab import in_own_lab
+
+    return asyncio.run(in_own_lab(seed, lambda lab: morpho_liquidations.liquidate_all(lab, cases)))
 
 
 if __name__ == "__main__":
