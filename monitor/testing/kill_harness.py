@@ -349,14 +349,23 @@ def one_run(job: tuple[str, int, str, bool]) -> Tally:
         return run.run(kills)
 
 
-def many_runs(kills: int, seed: str, *, workers: int, naive: bool = False, per_run: int = 60) -> Tally:
-    """So many kills over several runs, each with its own seed `SEED/n`, in worker processes."""
+def many_runs(
+    kills: int,
+    seed: str,
+    *,
+    workers: int,
+    naive: bool = False,
+    per_run: int = 60,
+    say: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """So many kills over several runs, each with its own seed `SEED/n`, in worker processes; `say` hears all so far."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108  # SIGKILL asks no disk
     jobs = [(base, min(per_run, kills - n), f"{seed}/{n // per_run}", naive) for n in range(0, kills, per_run)]
     total = Tally()
     with get_context("fork").Pool(workers, maxtasksperchild=4) as pool:
         for tally in pool.imap_unordered(one_run, jobs):
             total.add(tally)
+            say(total)
     return total
 
 
