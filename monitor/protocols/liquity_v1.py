@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from monitor.core.errors import ProtocolError
 from monitor.core.plan import values
 from monitor.core.types import (
     Address,
@@ -109,6 +110,11 @@ class State:
         return self._pending(self.system.l_lusd_debt - self.snapshot_lusd_debt)
 
     @property
+    def underflows(self) -> bool:
+        """What was promised to stakes is less than when the trove was last touched: its SafeMath would revert."""
+        return self.system.l_eth < self.snapshot_eth or self.system.l_lusd_debt < self.snapshot_lusd_debt
+
+    @property
     def entire_coll(self) -> int:
         """getEntireDebtAndColl().coll."""
         return self.coll + self.pending_eth
@@ -147,7 +153,10 @@ class LiquityV1(Protocol[Facts, None]):
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
         names = ("priceFeed", "activePool", "defaultPool", "stabilityPool", "lusdToken", "MCR", "CCR")
         answers = yield [Call(market.address, f"{ABI}.{name}") for name in names]
-        return Facts(market, *(values(answer)[0] for answer in answers))
+        found = tuple(values(answer)[0] for answer in answers)
+        if 0 in found:
+            raise ProtocolError(f"{market}: one of its ratios is 0")
+        return Facts(market, *found)
 
     def recheck(self, facts: Facts, block: BlockRef) -> ReadPlan[bool]:
         names = ("priceFeed", "stabilityPool", "MCR")
@@ -209,6 +218,17 @@ class LiquityV1(Protocol[Facts, None]):
     def evaluate(self, position: Position, context: None = None, at_s: int | None = None) -> Health:
         """Nothing accrues: `at_s` changes nothing."""
         state: State = position.state
+        if state.status == ACTIVE and state.underflows:
+            gate = Gate("arithmetic", GateState.SHUT, "the contract itself overflows")
+            return Health(
+                position.id,
+                position.block,
+                Unknown(gate.detail),
+                USD,
+                reported={},
+                gates=(gate,),
+                liquidatable=False,
+            )
         if state.status != ACTIVE or state.entire_debt == 0:
             return Health(position.id, position.block, NoDebt(), USD, reported=_reported(state), liquidatable=False)
         price = position.prices.get(ETH)

@@ -173,7 +173,7 @@ class AaveV2(Protocol[Facts, Context]):
             gates.append(Gate(name, GateState.SHUT, f"the contract itself reverts: {reverts}"))
             verdict: Verdict = Unknown(gates[-1].detail) if state.borrows else NoDebt()
             return Health(position.id, position.block, verdict, unit, {}, tuple(gates), liquidatable=False)
-        verdict = Known(data.health_factor, WAD) if data.debt else NoDebt()
+        verdict = _verdict(state, position.prices, data)
         return Health(
             position_id=position.id,
             block=position.block,
@@ -365,6 +365,15 @@ def _balance(token: Address, name: str, owner: Address) -> Call:
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def _verdict(state: State, prices: Mapping[Address, int], data: AccountData) -> Verdict:
+    """Health alone. Unknown where a debt is at a price of 0 and would count for nothing."""
+    owing = [one for one in state.reserves if one.scaled_variable_debt or one.stable_principal]
+    free = [one.facts.symbol for one in owing if prices[one.asset] == 0]
+    if free and data.health_factor >= WAD:
+        return Unknown(f"{free[0]}: the oracle answers 0, so its debt would count for nothing")
+    return Known(data.health_factor, WAD) if data.debt else NoDebt()
 
 
 def _liquidatable(state: State, prices: Mapping[Address, int], now_s: int, data: AccountData) -> bool:

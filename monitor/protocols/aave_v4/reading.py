@@ -12,6 +12,8 @@ from monitor.protocols.aave_v4.math import Facts, HubAsset, LiquidationConfig, R
 
 ABI = "aave_v4"
 REVISION = 1
+MOST_RESERVES = 1000
+"""More than a spoke has; a list that claims more is not walked."""
 RULE = Rule("aave-v4", "1")
 
 
@@ -20,6 +22,8 @@ def read_facts(market: MarketRef) -> ReadPlan[Facts]:
     oracle, revision, count = yield _shared(market.address)
     if values(revision)[0] != REVISION:
         raise ProtocolError(f"{market} is of revision {values(revision)[0]}, whose rules are not known here")
+    if values(count)[0] > MOST_RESERVES:
+        raise ProtocolError(f"{market} claims {values(count)[0]} reserves")
     found = yield tuple(Call(market.address, f"{ABI}.getReserve", (at,)) for at in range(values(count)[0]))
     listed = [values(answer)[0] for answer in found]
     assets = [one[0] for one in listed]

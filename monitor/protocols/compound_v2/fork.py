@@ -46,6 +46,7 @@ from monitor.protocols.compound_v2 import reading
 from monitor.protocols.compound_v2.math import (
     Facts,
     Holding,
+    Market,
     Overflows,
     Pair,
     Rejected,
@@ -98,7 +99,7 @@ class CompoundFork(Protocol[Facts, Context]):
             verdict = _verdict(sums)
             legs = tuple(_legs(state, position.prices, now))
         except (Rejected, Stuck, Overflows, _Pace) as stops:
-            verdict = Unknown(stops.message) if state.debts or state.vai else NoDebt()
+            verdict = NoDebt() if state.free_of_debt else Unknown(stops.message)
             gates.append(Gate(_GATES[type(stops)], GateState.SHUT, stops.message))
         if doubt := self._doubt(state, context):
             verdict, liquidatable = Unknown(doubt), None
@@ -214,7 +215,7 @@ class CompoundFork(Protocol[Facts, Context]):
             if vai != known if known is not None else vai != ZERO:
                 return "whether VAI is owed is not known: its controller is not the one that is read"
         for one in state.holdings:
-            if one.entered and not one.empty and exchange_rate(one.market) != one.market.exchange_rate:
+            if one.entered and not one.empty and not _follows(one.market):
                 return f"{one.market.facts.symbol}: the exchange rate does not follow from what the market holds"
         return ""
 
@@ -300,6 +301,14 @@ class _Pace(ProtocolError):
 
 
 _GATES = {Rejected: "liquidity", Stuck: "accrual", Overflows: "arithmetic", _Pace: "time"}
+
+
+def _follows(market: Market) -> bool:
+    """Whether the stored exchange rate is what the market's own numbers make."""
+    try:
+        return exchange_rate(market) == market.exchange_rate
+    except Overflows:
+        return False
 
 
 def _verdict(sums: Sums) -> Verdict:

@@ -80,6 +80,8 @@ class Debt:
         """The least and the most that borrowBalanceStoredInternal can be at `index`. May raise: Overflows."""
         if self.principal == 0:
             return 0, 0
+        if not self.index:
+            raise Overflows("the borrow index is 0")
         low = checked(self.principal * index) // self.index
         if self.exact or index == self.index:
             return low, low
@@ -129,6 +131,11 @@ class State:
     @property
     def debts(self) -> list[Holding]:
         return [one for one in self.holdings if one.debt.principal]
+
+    @property
+    def free_of_debt(self) -> bool:
+        """Known to owe nothing: a market that did not tell its snapshot may hold a debt."""
+        return not self.vai and not any(one.debt.principal or one.error for one in self.holdings)
 
 
 class Overflows(ProtocolError):

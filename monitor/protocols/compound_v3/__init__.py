@@ -342,8 +342,10 @@ def _position(
     for asset_, answer in prices.items():
         if asset_ in used and isinstance(answer, Unread):
             return Unreadable(name, owner, block, f"getPrice(): {answer.reason}")
-    known = {asset: answer.values[0] for asset, answer in prices.items() if asset in used and isinstance(answer, Ok)}
+    known = {one: answer.values[0] for one, answer in prices.items() if one in used and isinstance(answer, Ok)}
     errors = {one: answer.reason for one, answer in prices.items() if one in used and not isinstance(answer, Ok)}
+    if 0 in known.values():  # getPrice() itself refuses it: BadPrice()
+        return Unreadable(name, owner, block, "getPrice() answers 0")
     numbers = totals.values[0]
     state = State(facts, Totals(*numbers[:2], *numbers[4:]), principal, tuple(held), errors)
     return Position(name, owner, block, Rule(CompoundV3.name, "comet"), known, state)

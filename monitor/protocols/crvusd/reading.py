@@ -48,6 +48,8 @@ RATE, RATE_TIME, RATE_MUL, ACTIVE_BAND, OLD_P_O, PREV_P_O_TIME, TOTAL_SHARES = 4
 """Slots of the AMM."""
 LOAN = 1
 """The controller's slot of loans: initial_debt, and rate_mul in the next word."""
+MAX_TICKS = 50
+"""The most bands that a loan can lie in."""
 AMM_SLOTS = (RATE, RATE_TIME, RATE_MUL, ACTIVE_BAND, OLD_P_O, PREV_P_O_TIME)
 
 
@@ -75,6 +77,8 @@ def read_facts(market: MarketRef) -> ReadPlan[Facts]:
         for token, places, answer in zip((collateral, borrowed), decimals, found[6:], strict=True)
     )
     # the multiplier never falls below one, so only one base price can have been rounded down to this one
+    if not a or not rate_mul:
+        raise ProtocolError(f"{market}: A or the rate's multiplier is 0")
     return Facts(market, amm, oracle, pays, owed, a, -(-base * WAD // rate_mul))
 
 
@@ -143,8 +147,10 @@ class _Read:
         return [query for n in self._numbers(owner) for query in self._band(n)]
 
     def _numbers(self, owner: Address) -> range:
+        """Empty where they are more than a loan can have, which `_bands` does not take."""
         answer = self.answers[self.amm("read_user_tick_numbers", owner)]
-        return range(answer.values[0][0], answer.values[0][1] + 1) if isinstance(answer, Ok) else range(0)
+        first, last = answer.values[0] if isinstance(answer, Ok) else (0, -1)
+        return range(first, last + 1) if last - first < MAX_TICKS else range(0)
 
     def _band(self, n: int) -> tuple[Query, Query, Query]:
         return self.amm("bands_x", n), self.amm("bands_y", n), self.word(vyper_entry(TOTAL_SHARES, n))
@@ -202,8 +208,8 @@ class _Read:
         packed = answer.values[1] if isinstance(answer, Ok) else ()
         ticks = [part for two in packed for part in (two & (1 << 128) - 1, two >> 128)]
         numbers = self._numbers(owner)
-        if len(numbers) > len(ticks):
-            raise _Unread(f"read_user_tick_numbers(): {len(numbers)} bands")
+        if not 0 < len(numbers) <= len(ticks):
+            raise _Unread(f"read_user_tick_numbers(): {len(numbers)} bands for {len(ticks)} shares")
         found = []
         for n, shares in zip(numbers, ticks, strict=False):
             x, y, total = (self.told(query) for query in self._band(n))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from monitor.core.errors import ProtocolError
 from monitor.core.plan import values
 from monitor.core.types import (
     Address,
@@ -86,6 +87,8 @@ class LiquityV2(Protocol[Facts, Context]):
         found: tuple[Any, ...] = tuple(values(answer)[0] for answer in answers)
         [symbol] = yield [Call(found[ADDRESSES.index("collToken")], "erc20.symbol", allow_revert=True)]
         found = (*found, str(symbol.values[0])[:32] if isinstance(symbol, Ok) else "collateral")
+        if 0 in found:
+            raise ProtocolError(f"{market}: one of its ratios is 0")
         return Facts(market, *found)
 
     def recheck(self, facts: Facts, block: BlockRef) -> ReadPlan[bool]:
@@ -115,6 +118,9 @@ class LiquityV2(Protocol[Facts, Context]):
         verdict: Verdict
         if state.status == NONEXISTENT:
             verdict = Unknown("there never was such a trove")
+        elif min(trove.interest, trove.fee) < 0 or trove.debt > UINT256_MAX:
+            gates.append(_gate("arithmetic", False, "the contract itself overflows"))
+            verdict = Unknown(gates[-1].detail)
         elif state.status not in (ACTIVE, ZOMBIE) or trove.debt == 0:
             verdict = NoDebt()
         elif price is None or price == 0:

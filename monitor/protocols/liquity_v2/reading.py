@@ -31,6 +31,8 @@ from monitor.protocols.liquity_v2.math import ACTIVE, CLOSED, ZOMBIE, Batch, Fac
 ABI = "liquity_v2"
 ZERO: Address = "0x0000000000000000000000000000000000000000"
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
+MOST_TROVES = 10_000
+"""More than a branch has had; a list that claims more is not walked."""
 RULE = Rule("liquity-v2", "bold")
 
 Found = Mapping[Address, tuple[int, ...] | str]
@@ -66,6 +68,8 @@ def find_troves(facts: Facts, owners: Sequence[Address]) -> ReadPlan[Found]:
     [count] = yield [Call(facts.manager, f"{ABI}.getTroveIdsCount", allow_revert=True)]
     if not isinstance(count, Ok):
         return dict.fromkeys(owners, f"getTroveIdsCount(): {count.reason}")
+    if count.values[0] > MOST_TROVES:
+        return dict.fromkeys(owners, f"the branch has {count.values[0]} troves, too many to look through: name one")
     numbers = range(count.values[0])
     ids = yield [Call(facts.manager, f"{ABI}.getTroveFromTroveIdsArray", (n,), allow_revert=True) for n in numbers]
     known = [one.values[0] for one in ids if isinstance(one, Ok)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from monitor.core.errors import ProtocolError
 from monitor.core.types import Address, Answer, Call, Ok, ReadPlan
 from monitor.protocols.maker.math import ZERO, Facts
 
@@ -75,7 +76,10 @@ def _proxies_vaults(facts: Facts, owners: Sequence[Address], answers: Mapping[Ca
 def _held(facts: Facts, owner: Address, answers: Mapping[Call, Answer]) -> list[tuple[int, Address]]:
     """The owner's vaults of this ilk by number."""
     lists = [answers[call] for call in _lists_of(facts, owner, answers)]
-    rows = [row for one in lists if isinstance(one, Ok) for row in zip(*one.values, strict=True)]
+    told = [one.values for one in lists if isinstance(one, Ok)]
+    if any(len(set(map(len, columns))) > 1 for columns in told):
+        raise ProtocolError("getCdpsAsc() tells more of one thing than of another")
+    rows = [row for columns in told for row in zip(*columns, strict=True)]
     return [(number, urn) for number, urn, ilk in dict.fromkeys(rows) if ilk == facts.ilk]
 
 
