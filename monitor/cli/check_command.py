@@ -27,6 +27,7 @@ def command(owners: tuple[str, ...], block: BlockAt, as_json: bool, **source: An
     """Health of positions now, or at a block.
 
     OWNER is an address, an ENS name, or a label of [addresses] in the file. Without owners: the positions of the file.
+    Owners are looked for in every market of the file, with all their vaults, troves, proxies and sub-accounts.
 
     Exits with 1 if any position is warn or worse, else with 3 if any is unknown, else with 0.
     """
@@ -48,7 +49,7 @@ async def _check(wanted: Wanted, at: BlockAt) -> list[tuple[Open, Snapshot]]:
     from monitor.cli.session import opened
 
     async with opened(wanted, at) as session:
-        return await session.snapshots(at)
+        return await session.snapshots(at, find=True)
 
 
 def show(taken: Sequence[tuple[Open, Snapshot]]) -> None:
@@ -57,11 +58,11 @@ def show(taken: Sequence[tuple[Open, Snapshot]]) -> None:
     from monitor.cli.screen import echo, width
 
     reports = [report for _, snapshot in taken for report in snapshot.reports]
-    lines = table.render(reports, width())
+    lines = table.render(table.worth_a_row(reports), width())
     notes = table.notes(reports, width())
     if notes:
         lines += ["", *notes]
     lines.append("")
     lines += [table.block_line(chain.name, snapshot.block) for chain, snapshot in taken]
-    lines.append(table.summary(reports))
+    lines += [*table.totals(reports), table.summary(reports)]
     echo(lines)

@@ -77,10 +77,13 @@ class Session:
         """Everything that is asked about."""
         return [subject for chain in self.chains for subject in chain.subjects]
 
-    async def snapshots(self, at: BlockAt = "latest") -> list[tuple[Open, Snapshot]]:
-        """One snapshot per chain, side by side."""
+    async def snapshots(self, at: BlockAt = "latest", *, find: bool = False) -> list[tuple[Open, Snapshot]]:
+        """One snapshot per chain, side by side; with `find` of all positions that the owners have in each market."""
         taken = await asyncio.gather(
-            *(snapshot(one.chain, one.subjects, self.memory, at, one.depth, first=one.first) for one in self.chains)
+            *(
+                snapshot(one.chain, one.subjects, self.memory, at, replace(one.depth, find=find), first=one.first)
+                for one in self.chains
+            )
         )
         return list(zip(self.chains, taken, strict=True))
 

@@ -7,14 +7,14 @@ level, health and owner always stay. Text in, text out; only a block's age needs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import click
 
 from monitor.core.text import clean
-from monitor.core.types import BlockRef, Health, Known, Level, NoDebt
+from monitor.core.types import BlockRef, Health, Known, Level, NoDebt, Unit
 from monitor.core.units import format_ratio, format_units
 from monitor.policy.levels import URGENCY
 from monitor.report import Report, buffer_pct, nearest
@@ -222,6 +222,36 @@ def summary(reports: Sequence[Report]) -> str:
     counts = [(level, sum(report.level is level for report in reports)) for level in URGENCY]
     told = ", ".join(click.style(f"{count} {level.value}", **STYLES[level]) for level, count in counts if count)
     return f"{len(reports)} position{'' if len(reports) == 1 else 's'}: {told}"
+
+
+EMPTY = 4
+"""So many positions of nothing are listed beside others; more are counted."""
+
+
+def worth_a_row(reports: Sequence[Report]) -> list[Report]:
+    """All reports, but those without anything only while they are few beside others."""
+    full = [report for report in reports if report.verdict != "no_debt" or (report.health and report.health.legs)]
+    return list(reports) if not full or len(reports) - len(full) <= EMPTY else full
+
+
+def totals(reports: Sequence[Report]) -> list[str]:
+    """Collateral and debt of all positions in each unit, and how many are left out because they are unknown."""
+    sums: dict[Unit, list[Health]] = {}
+    for report in reports:
+        if report.health is not None and report.verdict != "unknown" and report.health.legs:
+            sums.setdefault(report.health.unit, []).append(report.health)
+    lines = []
+    for unit, found in sorted(sums.items(), key=lambda one: (one[0].symbol, one[0].decimals)):
+        if len(found) > 1:
+            collateral, debt = sum(one.collateral for one in found), sum(one.debt for one in found)
+            both = replace(found[0], collateral=collateral, debt=debt)
+            told = f"collateral {money(both, 'collateral')}, debt {money(both, 'debt')}"
+            lines.append(f"in {clean(unit.symbol, 8)} together: {told} of {len(found)} positions")
+    left_out = sum(report.verdict == "unknown" for report in reports)
+    if lines and left_out:
+        lines.append(f"without what is unknown of {left_out}")
+    empty = len(reports) - len(worth_a_row(reports))
+    return [*lines, f"{empty} more without collateral or debt"] if empty else lines
 
 
 def ago(seconds: int) -> str:

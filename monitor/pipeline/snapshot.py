@@ -21,6 +21,7 @@ from monitor.health import engine
 from monitor.health.solve import liquidation_prices
 from monitor.pipeline import market
 from monitor.pipeline.beside import NO_SOURCES, Outage, Sources, doubts, outage, strangers_told
+from monitor.pipeline.finding import Search, find
 from monitor.pipeline.market import MarketState
 from monitor.pipeline.memory import Memory
 from monitor.protocols.base import Protocol
@@ -29,7 +30,7 @@ from monitor.report import Report, Subject
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One report per subject, in order, all at `block` (None when no block could be had), with the markets' states."""
+    """One report per subject, or position found, all at `block` (None when none could be had); the markets' states."""
 
     block: BlockRef | None
     reports: tuple[Report, ...]
@@ -44,12 +45,14 @@ class Depth:
     """How much to work out beside health and level. `next_block_s` 0: nothing is said of the next block.
 
     `max_age_s`: how old the newest block may be; None is what is usual for its chain. `beside`: what to read besides.
+    `find`: take every subject's owner for a person, and report all of the person's positions in the market.
     """
 
     liquidation_prices: bool = True
     next_block_s: int = 0
     max_age_s: float | None = None
     beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
+    find: bool = False
 
 
 FULL = Depth()
@@ -84,7 +87,8 @@ async def snapshot(
                 raise AssertionError("no block to read at")
             if at == "latest":
                 require_fresh(block, limit_s=depth.max_age_s)
-            owners = owners_by_market(subjects)
+            search = await find(chain, subjects, memory, block) if depth.find else Search(tuple(subjects))
+            owners = owners_by_market(search.subjects)
             if read is None:
                 states = await read_markets(chain, owners, memory, block, depth.beside)
             else:
@@ -96,7 +100,9 @@ async def snapshot(
         except LevmonError as broken:
             return failed(subjects, broken, block)
         else:
-            return judge(subjects, states, block, depth)
+            taken = judge(search.subjects, states, block, depth)
+            lost = (report.of_unreadable(subject, found) for subject, found in search.lost)
+            return replace(taken, reports=(*taken.reports, *lost))
     raise AssertionError("unreachable: the second attempt is the last")
 
 

@@ -82,6 +82,15 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A position that somebody has: `state` knows it under `owner` in `market`; `name` in words, if it needs one."""
+
+    market: MarketRef
+    owner: Address
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """What somebody did to a position: `kind` in one word (`liquidated`, `repaid`, ...), `text` for people."""
 
@@ -137,6 +146,13 @@ class Protocol(ABC, Generic[M, C]):
     @abstractmethod
     def explain(self, position: Position, context: C | None = None) -> list[Line]:
         """Every number of the verdict with its formula and the call that it came from."""
+
+    def find_positions(self, facts: M, owner: Address, block: BlockRef) -> ReadPlan[list[Found | Unreadable]]:
+        """All positions of one person in this market, through proxies and sub-accounts; never empty.
+
+        Unreadable: a part of the search failed, and positions may be missing. Default: the owner is the position.
+        """
+        return done([Found(facts.market, owner)])  # type: ignore[attr-defined]  # every protocol's facts name their market
 
     def prices(self, facts: M, positions: Sequence[Position], context: C | None, block: BlockRef) -> list[Price]:
         """The prices in use with source and age, for people. Default: none told."""

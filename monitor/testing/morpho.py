@@ -57,12 +57,36 @@ def deploy(chain: DevChain, lltv_wad: int = 86 * WAD // 100) -> MorphoMarket:
     chain.send(admin, morpho, "enableIrm(address)", irm)
     chain.send(admin, morpho, "enableLltv(uint256)", lltv_wad)
     chain.send(admin, morpho, f"createMarket({PARAMS})", params)
-    identity = "0x" + keccak(encode(("address", "address", "address", "address", "uint256"), params)).hex()
-    market = MorphoMarket(morpho, identity, params, admin, lender)
+    market = MorphoMarket(morpho, identity(params), params, admin, lender)
     set_price(chain, market, 2_000 * 10**24)
     fund(chain, market, loan, lender, 10**12)
     chain.send(lender, morpho, f"supply({PARAMS},uint256,uint256,address,bytes)", params, 10**12, 0, lender, b"")
     return market
+
+
+def beside(chain: DevChain, first: MorphoMarket, lltv_wad: int) -> MorphoMarket:
+    """Another market of the same Morpho, tokens and oracle with another LLTV, with a hundred thousand USDC to lend."""
+    params = (*first.params[:4], lltv_wad)
+    chain.send(first.admin, first.morpho, "enableLltv(uint256)", lltv_wad)
+    chain.send(first.admin, first.morpho, f"createMarket({PARAMS})", params)
+    market = MorphoMarket(first.morpho, identity(params), params, first.admin, first.lender)
+    fund(chain, market, params[0], first.lender, 10**11)
+    chain.send(
+        first.lender,
+        first.morpho,
+        f"supply({PARAMS},uint256,uint256,address,bytes)",
+        params,
+        10**11,
+        0,
+        first.lender,
+        b"",
+    )
+    return market
+
+
+def identity(params: tuple[str, str, str, str, int]) -> str:
+    """The id of a market with these parameters as 0x text."""
+    return "0x" + keccak(encode(("address", "address", "address", "address", "uint256"), params)).hex()
 
 
 def set_price(chain: DevChain, market: MorphoMarket, price: int) -> None:

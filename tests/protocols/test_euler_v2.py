@@ -31,7 +31,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import RAY, WAD
 from monitor.oracles.chainlink import ZERO
-from monitor.protocols.base import with_price
+from monitor.protocols.base import Found, with_price
 from monitor.protocols.euler_v2 import PROTOCOL
 from monitor.protocols.euler_v2.math import (
     OP_LIQUIDATE,
@@ -364,6 +364,34 @@ def test_what_could_not_be_read_is_unreadable() -> None:
         "what the vault does not know is no matter"
     )
     assert whole.state.controlled
+
+
+def test_sub_accounts_are_found_by_who_controls_them() -> None:
+    start = position()
+    facts, owner = start.state.facts, checksum("0x" + "ee" * 19 + "05")
+    sub = checksum("0x" + "ee" * 19 + "02")  # number 7: by exclusive or
+
+    def answers(controllers: Mapping[str, str], broken: str = "") -> Callable[[Sequence[Query]], list[Answer]]:
+        def one(query: Query) -> Answer:
+            assert isinstance(query, Call)
+            assert (query.to, query.function) == (facts.evc, "euler_v2.getControllers")
+            (who,) = query.args
+            return Unread("out of gas") if who == broken else Ok(((controllers[who],) if who in controllers else (),))
+
+        return lambda queries: [one(query) for query in queries]
+
+    def found(controllers: Mapping[str, str], broken: str = "") -> list[Found | Unreadable]:
+        return run(PROTOCOL.find_positions(facts, owner, start.block), answers(controllers, broken))
+
+    mine = facts.market.address
+    assert found({sub: mine}) == [Found(facts.market, sub, "sub-account 7")]
+    assert found({owner: mine, sub: mine}) == [Found(facts.market, owner), Found(facts.market, sub, "sub-account 7")]
+    assert found({}) == [Found(facts.market, owner)]
+    assert found({sub: WETH.address}) == [Found(facts.market, owner)], "controlled by another vault"
+    (lost,) = found({}, broken=sub)
+    assert isinstance(lost, Unreadable)
+    assert "1 of 256" in lost.reason
+    assert len(found({owner: mine}, broken=sub)) == 2
 
 
 def test_symbols_and_a_unit_that_is_a_token_are_told() -> None:

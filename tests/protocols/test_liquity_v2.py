@@ -30,6 +30,7 @@ from monitor.core.types import (
     Unreadable,
 )
 from monitor.health.solve import liquidation_price, seconds_to_liquidation
+from monitor.protocols.base import Found
 from monitor.protocols.liquity_v2 import PROTOCOL, Context
 from monitor.protocols.liquity_v2.events import BranchBook
 from monitor.protocols.liquity_v2.math import ACTIVE, CLOSED, ZOMBIE, Batch, Facts, State, latest, liquidate
@@ -470,6 +471,24 @@ def test_an_owner_without_an_id_is_looked_for_among_all_troves() -> None:
     assert isinstance(several, Unreadable)
     assert "2 troves" in several.reason
     assert "0x0, 0x2" in several.reason
+
+
+def test_every_trove_of_an_owner_is_found() -> None:
+    facts, answers = replace(FACTS, market=replace(FACTS.market, id=None)), branch([OTHERS, MINE, OTHERS])
+    first, last = run(PROTOCOL.find_positions(facts, OTHERS, BLOCK), answers)
+    for one, identity in ((first, "0x0"), (last, "0x2")):
+        assert isinstance(one, Found)
+        assert (one.owner, one.market.id) == (OTHERS, identity)
+        (position,) = found(answers, OTHERS, identity=identity)
+        assert isinstance(position, Position)
+        assert position.state.trove_id == int(identity, 0)
+    for owner in (MINE, NOBODY):
+        assert run(PROTOCOL.find_positions(facts, owner, BLOCK), answers) == [Found(facts.market, owner)]
+    named = replace(FACTS, market=replace(FACTS.market, id="0x2"))
+    assert run(PROTOCOL.find_positions(named, OTHERS, BLOCK), answers) == [Found(named.market, OTHERS)]
+    torn = branch([OTHERS, MINE], ownerOf=Unread("out of gas"))
+    (lost,) = run(PROTOCOL.find_positions(facts, OTHERS, BLOCK), torn)
+    assert isinstance(lost, Unreadable)
 
 
 def test_a_trove_that_was_handed_on_is_not_the_old_owners() -> None:

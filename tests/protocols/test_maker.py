@@ -31,6 +31,7 @@ from monitor.core.types import (
 from monitor.health.engine import assess
 from monitor.health.solve import liquidation_price, seconds_to_liquidation
 from monitor.health.whatif import whatif
+from monitor.protocols.base import Found
 from monitor.protocols.maker import PROTOCOL, Context
 from monitor.protocols.maker.math import (
     NEXT,
@@ -588,6 +589,15 @@ def holding(
     amounts: Mapping[str, tuple[int, int]], lists: Mapping[str, Sequence[tuple[int, str, bytes]]], **broken: Answer
 ) -> tuple[list[Position | Unreadable], list[Any]]:
     """What is read of WALLET and what truth says, with vaults of the manager's by who holds them."""
+    facts, block, answers = wallet(amounts, lists, **broken)
+    found = run(PROTOCOL.state(facts, [WALLET], block), answers)
+    return found, run(PROTOCOL.truth(facts, [WALLET], block), answers)
+
+
+def wallet(
+    amounts: Mapping[str, tuple[int, int]], lists: Mapping[str, Sequence[tuple[int, str, bytes]]], **broken: Answer
+) -> tuple[Facts, BlockRef, Callable[[Sequence[Query]], list[Answer]]]:
+    """A market in which WALLET holds vaults, and what it answers."""
     sample = SAMPLES[0]
     block = block_of(sample)
     facts = replace(facts_of(sample, block), get_cdps="0x" + "d1" * 20, proxies="0x" + "d2" * 20)
@@ -598,7 +608,7 @@ def holding(
         if name in broken:
             return broken[name]
         if name == "proxies":
-            return Ok((PROXY if PROXY in lists else ZERO,))
+            return Ok((PROXY if PROXY in lists and query.args[0] == WALLET else ZERO,))
         if name == "getCdpsAsc":
             rows = lists.get(query.args[1], ())
             return Ok(tuple(tuple(row[at] for row in rows) for at in range(3)))
@@ -608,11 +618,7 @@ def holding(
             return Reverted(b"", query.args[1])
         return CASSETTE.answerer(block)([query])[0]
 
-    def answers(queries: Sequence[Query]) -> list[Answer]:
-        return [one(query) for query in queries]
-
-    found = run(PROTOCOL.state(facts, [WALLET], block), answers)
-    return found, run(PROTOCOL.truth(facts, [WALLET], block), answers)
+    return facts, block, lambda queries: [one(query) for query in queries]
 
 
 ILK = b"WBTC-B".ljust(32, b"\0")
@@ -636,6 +642,26 @@ def test_of_several_vaults_none_hides_another() -> None:
         assert f"{count} vaults" in found.reason
         assert f"{NEW} (vault 7)" in found.reason
         assert truth.error == found.reason
+
+
+def test_every_vault_of_a_wallet_and_of_its_proxy_is_found() -> None:
+    lists = {WALLET: [(6, OLD, ILK)], PROXY: [(7, NEW, ILK), (8, THIRD, OTHER_ILK)]}
+    both = {OLD: (1, 1), NEW: (10**18, 10**21), THIRD: (1, 1)}
+    facts, block, answers = wallet(both, lists)
+    found = run(PROTOCOL.find_positions(facts, WALLET, block), answers)
+    assert found == [Found(facts.market, OLD, "vault 6"), Found(facts.market, NEW, "vault 7")]
+    urns = [one.owner for one in found]
+    old, new = run(PROTOCOL.state(facts, urns, block), answers)
+    assert isinstance(old, Position)
+    assert isinstance(new, Position)
+    assert (old.state.urn, new.state.urn) == (OLD, NEW), "each is read under the name that it was found by"
+    for amounts in ({}, {NEW: (1, 1)}):
+        facts, block, answers = wallet(amounts, lists)
+        assert run(PROTOCOL.find_positions(facts, WALLET, block), answers) == [Found(facts.market, WALLET)]
+    facts, block, answers = wallet(both, lists, getCdpsAsc=Unread("out of gas"))
+    (lost,) = run(PROTOCOL.find_positions(facts, WALLET, block), answers)
+    assert isinstance(lost, Unreadable)
+    assert "out of gas" in lost.reason
 
 
 def test_a_wallet_without_vaults_has_no_debt() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from monitor.core.address import parse_address
 from monitor.core.plan import done, values
 from monitor.core.types import (
     Address,
@@ -41,7 +42,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import format_units
 from monitor.oracles.chainlink import ZERO, as_price
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
 from monitor.protocols.euler_v2.math import (
     CONFIG_SCALE,
     OP_LIQUIDATE,
@@ -65,6 +66,8 @@ from monitor.protocols.euler_v2.math import (
 ABI = "euler_v2"
 USD_NUMBER = "0x0000000000000000000000000000000000000348"
 """ISO 4217's 840 as an address."""
+ACCOUNTS = 256
+"""Addresses that differ in the last byte only are one person's: EVC's sub-accounts."""
 GETTER = ("collateralValue", "liabilityValue")
 
 
@@ -139,6 +142,27 @@ class EulerV2(Protocol[Facts, None]):
             debt=found.liability,
             notes=tuple(_notes(state, now_s, found)),
         )
+
+    def find_positions(self, facts: Facts, owner: Address, block: BlockRef) -> ReadPlan[list[Found | Unreadable]]:
+        """Those of the person's 256 accounts that let this vault control them, which every debt to it needs.
+
+        One round, and the same one for all vaults of a connector.
+        """
+        first = int(owner, 16) & ~0xFF
+        accounts = [parse_address(f"0x{first | (number ^ int(owner, 16)) & 0xFF:040x}") for number in range(ACCOUNTS)]
+        answers = yield tuple(
+            Call(facts.evc, f"{ABI}.getControllers", (account,), allow_revert=True) for account in accounts
+        )
+        found: list[Found | Unreadable] = [
+            Found(facts.market, account, f"sub-account {number}" if number else "")
+            for number, (account, answer) in enumerate(zip(accounts, answers, strict=True))
+            if isinstance(answer, Ok) and facts.market.address in answer.values[0]
+        ]
+        failed = [answer.reason for answer in answers if not isinstance(answer, Ok)]
+        if failed:
+            reason = f"{len(failed)} of {ACCOUNTS} sub-accounts could not be read: {failed[0]}"
+            found.append(Unreadable(facts.market.position_id(owner), owner, block, reason))
+        return found or [Found(facts.market, owner)]
 
     def truth(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
         answers = yield tuple(

@@ -9,7 +9,7 @@ whatever the health. What this file must not know: nodes, clocks, other protocol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from monitor.core.errors import ProtocolError
@@ -38,7 +38,7 @@ from monitor.core.types import (
     Verdict,
 )
 from monitor.core.units import UINT256_MAX, WAD, format_units, mul_div_down
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
 from monitor.protocols.liquity_v2.math import (
     ACTIVE,
     NONEXISTENT,
@@ -148,6 +148,17 @@ class LiquityV2(Protocol[Facts, Context]):
             debt=trove.debt,
             notes=tuple(_notes(state, context, price)),
         )
+
+    def find_positions(self, facts: Facts, owner: Address, block: BlockRef) -> ReadPlan[list[Found | Unreadable]]:
+        """Of several troves each by its id, which is the market's; a single one is the owner's own position."""
+        if facts.market.id is not None:
+            return [Found(facts.market, owner)]
+        troves = (yield from find_troves(facts, [owner]))[owner]
+        if isinstance(troves, str):
+            return [Unreadable(facts.market.position_id(owner), owner, block, troves)]
+        if len(troves) < 2:
+            return [Found(facts.market, owner)]
+        return [Found(replace(facts.market, id=hex(one)), owner, f"trove {hex(one)[:10]}") for one in troves]
 
     def truth(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
         found = yield from find_troves(facts, owners)

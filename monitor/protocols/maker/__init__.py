@@ -41,7 +41,7 @@ from monitor.core.types import (
     Verdict,
 )
 from monitor.core.units import RAY, WAD, format_units, mul_div_up
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
 from monitor.protocols.maker.math import (
     NEXT,
     SPOT,
@@ -64,7 +64,7 @@ from monitor.protocols.maker.reading import (
     read_ilk,
     shared_calls,
 )
-from monitor.protocols.maker.urns import Urn, find_urns
+from monitor.protocols.maker.urns import Urn, find_urns, find_vaults
 
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
 DAI = Unit("DAI", 18)
@@ -169,6 +169,15 @@ class Maker(Protocol[Facts, Context]):
             input_age_s=now_s - ilk.zzz_s if state.facts.is_osm else None,
             notes=tuple(_notes(position, context, ways[0], worst, now_s)),
         )
+
+    def find_positions(self, facts: Facts, owner: Address, block: BlockRef) -> ReadPlan[list[Found | Unreadable]]:
+        """Of several urns each by its own address; a single one is the owner's own position."""
+        vaults = yield from find_vaults(facts, owner)
+        if isinstance(vaults, str):
+            return [Unreadable(facts.market.position_id(owner), owner, block, vaults)]
+        if len(vaults) < 2:
+            return [Found(facts.market, owner)]
+        return [Found(facts.market, urn, name) for urn, name in vaults.items()]
 
     def truth(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Truth]]:
         """Maker has no getter of health: a stranger's `bark` is called and not sent."""

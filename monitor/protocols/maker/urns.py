@@ -51,7 +51,7 @@ def find_urns(
         calls = tuple(dict.fromkeys(ask(facts, owners, answers)))
         if calls:
             answers.update(zip(calls, (yield calls), strict=True))
-    return answers, {owner: _urn(facts, owner, answers, lists) for owner in owners}
+    return answers, {owner: _urn(facts, owner, answers) for owner in owners}
 
 
 def _proxy(facts: Facts, owner: Address) -> Call:
@@ -88,7 +88,18 @@ def _vaults_urns(facts: Facts, owners: Sequence[Address], answers: Mapping[Call,
     return [call for call in held if call not in answers]
 
 
-def _urn(facts: Facts, owner: Address, answers: Mapping[Call, Answer], lists: bool) -> Urn | str:
+def find_vaults(facts: Facts, owner: Address) -> ReadPlan[dict[Address, str] | str]:
+    """What every urn of the owner with anything in it is called, or why they cannot be told."""
+    answers, _ = yield from find_urns(facts, [owner])
+    names = _names(facts, owner, answers)
+    return (
+        names if isinstance(names, str) else {one.address: names[one.address] for one in _filled(facts, names, answers)}
+    )
+
+
+def _names(facts: Facts, owner: Address, answers: Mapping[Call, Answer]) -> dict[Address, str] | str:
+    """The owner's urns, empty ones too, or why they cannot be told."""
+    lists = ZERO not in (facts.manager, facts.get_cdps, facts.proxies)
     held = _held(facts, owner, answers) if lists else []
     needed = [urn_call(facts, owner), *(urn_call(facts, urn) for _, urn in held)]
     if lists:
@@ -97,8 +108,18 @@ def _urn(facts: Facts, owner: Address, answers: Mapping[Call, Answer], lists: bo
         answer = answers[call]
         if not isinstance(answer, Ok):
             return f"{call.function}(): {answer.reason}"
-    names = {owner: "itself"} | {urn: f"vault {number}" for number, urn in held}
-    urns = [Urn(urn, *numbers) for urn in names if (numbers := _numbers(answers[urn_call(facts, urn)])) != (0, 0)]
+    return {owner: "itself"} | {urn: f"vault {number}" for number, urn in held}
+
+
+def _filled(facts: Facts, names: Mapping[Address, str], answers: Mapping[Call, Answer]) -> list[Urn]:
+    return [Urn(urn, *numbers) for urn in names if (numbers := _numbers(answers[urn_call(facts, urn)])) != (0, 0)]
+
+
+def _urn(facts: Facts, owner: Address, answers: Mapping[Call, Answer]) -> Urn | str:
+    names = _names(facts, owner, answers)
+    if isinstance(names, str):
+        return names
+    urns = _filled(facts, names, answers)
     if len(urns) > 1:
         told = ", ".join(f"{one.address} ({names[one.address]})" for one in urns)
         return f"this address has {len(urns)} vaults: watch each by its own, {told}"

@@ -87,12 +87,21 @@ class MorphoBlue(Protocol[Facts, None]):
 
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
         identity = _identity(market)
-        [params] = yield [Call(market.address, f"{ABI}.idToMarketParams", (identity,))]
+        params, stored = yield [
+            Call(market.address, f"{ABI}.idToMarketParams", (identity,)),
+            Call(market.address, f"{ABI}.market", (identity,), allow_revert=True),
+        ]
         loan, collateral, oracle, irm, lltv = values(params)
         if loan == ZERO:
             raise ProtocolError(f"Morpho at {market.address} has no market {market.id}", hint="check the id")
         tokens = [Call(token, f"{ABI}.{name}") for token in (loan, collateral) for name in ("symbol", "decimals")]
-        *answers, rate = yield [*tokens, Call(irm, f"{ABI}.rateAtTarget", (identity,), allow_revert=True)]
+        # what the first state asks next is asked here already, which saves it a round
+        early = [Call(oracle, f"{ABI}.price", allow_revert=True)]
+        if irm != ZERO and isinstance(stored, Ok):
+            asked = (loan, collateral, oracle, irm, lltv), _struct(Totals(*stored.values))
+            early.append(Call(irm, f"{ABI}.borrowRateView", asked, allow_revert=True))
+        ask_rate = Call(irm, f"{ABI}.rateAtTarget", (identity,), allow_revert=True)
+        *answers, rate = (yield [*tokens, ask_rate, *early])[: len(tokens) + 1]
         loan_symbol, loan_decimals, symbol, decimals = (values(answer)[0] for answer in answers)
         if max(loan_decimals, decimals) > MAX_DECIMALS:
             raise ProtocolError(f"{symbol} or {loan_symbol} claims more than {MAX_DECIMALS} decimals")
