@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from monitor.chain import abi
 from monitor.chain.abi import checksum
 from monitor.core.errors import ProtocolError
 from monitor.core.plan import run
@@ -19,6 +20,7 @@ from monitor.core.types import (
     Call,
     GateState,
     Known,
+    Log,
     MarketRef,
     NoDebt,
     Ok,
@@ -34,6 +36,7 @@ from monitor.core.types import (
 from monitor.core.units import RAY, UINT256_MAX, WAD
 from monitor.oracles.chainlink import Reading
 from monitor.protocols.aave_v4 import PROTOCOL, REVERTS, Context
+from monitor.protocols.aave_v4.events import EVENTS, Record, SpokeBook
 from monitor.protocols.aave_v4.math import (
     FROZEN,
     MAX_RISK_PREMIUM_THRESHOLD,
@@ -211,6 +214,70 @@ def test_recorded_liquidations_are_exact(at: int) -> None:
         assert getattr(outcome, name) == int(told[name]), name
     assert outcome.premiumDebtRayLiquidated == int(told["premiumDelta"]["restoredPremiumRay"])
     assert outcome.deficit is any(event["event"] == "ReportDeficit" for event in events)
+
+
+def records(accounts: Mapping[str, Any]) -> dict[tuple[Address, int], Record]:
+    """What was recorded of accounts; where somebody has nothing at all is left out on both sides."""
+    found: dict[tuple[Address, int], Record] = {}
+    for owner, account in accounts.items():
+        for number, told in account["positions"].items():
+            drawn, premium, offset, supplied, key = ints(told["getUserPosition"])
+            collateral, borrowing = told["getUserReserveStatus"].values()
+            found[checksum(owner), int(number)] = Record(drawn, premium, offset, supplied, key, collateral)
+            assert found[checksum(owner), int(number)].borrowing is borrowing
+    return found
+
+
+def test_the_recorded_events_lead_to_the_recorded_accounts() -> None:
+    (recorded,) = load("aave-v4").content["replays"]
+    spoke, initial = checksum(load("aave-v4").content["deployments"]["Spoke"]), recorded["initial"]
+    newest = {int(at): int(row["getReserve"]["dynamicConfigKey"]) for at, row in initial["market"]["reserves"].items()}
+    book = SpokeBook(records(initial["accounts"]), newest)
+    before = dict(book.records)
+    events = {abi.event(f"aave_v4.{name}").topic: f"aave_v4.{name}" for name in EVENTS}
+    seen = set()
+    for log in recorded["logs"]:
+        topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+        if checksum(log["address"]) == spoke and topics[0] in events:
+            place = int(log["blockNumber"]), log["blockHash"], int(log["logIndex"])
+            data = bytes.fromhex(log["data"][2:])
+            book.add(abi.decode_log(events[topics[0]], spoke, topics, data, *place))
+            seen.add(events[topics[0]].partition(".")[2])
+    assert seen == {
+        "Supply",
+        "Withdraw",
+        "Borrow",
+        "Repay",
+        "LiquidationCall",
+        "RefreshPremiumDebt",
+        "RefreshAllUserDynamicConfig",
+    }
+    expected = records(recorded["expected_accounts"])
+    assert len(expected) >= 40
+    assert {place: one for place, one in book.records.items() if one != Record()} == {
+        place: one for place, one in expected.items() if one != Record()
+    }
+    assert sum(before.get(place) != one for place, one in expected.items()) >= 20, "something must have happened"
+
+
+def test_what_events_do_that_are_not_recorded() -> None:
+    book, user = SpokeBook(), "0x" + "ee" * 20
+
+    def told(event: str, **args: Any) -> Record:
+        book.add(Log("0x" + "11" * 20, f"aave_v4.{event}", {"user": user, "reserveId": 2} | args, 1, "0x", 0))
+        return book.of(user, 2)
+
+    told("AddReserve")
+    assert told("SetUsingAsCollateral", usingAsCollateral=True) == Record(collateral=True)
+    told("AddDynamicReserveConfig", dynamicConfigKey=3, config=(1, 2, 3))
+    assert told("Supply", suppliedShares=5).key == 0, "a new configuration is nobody's until it is taken over"
+    assert told("RefreshSingleUserDynamicConfig").key == 3
+    told("Borrow", drawnShares=7)
+    told("RefreshPremiumDebt", premiumDelta=(4, 40, 0))
+    told("AddDynamicReserveConfig", dynamicConfigKey=4, config=(1, 2, 3))
+    assert told("RefreshAllUserDynamicConfig") == Record(7, 4, 40, 5, 4, collateral=True)
+    assert told("ReportDeficit", drawnShares=7, premiumDelta=(-4, -40, 9)) == Record(0, 0, 0, 5, 4, collateral=True)
+    assert not book.of(user, 2).borrowing
 
 
 def test_facts_are_rechecked_and_unknown_revisions_refused() -> None:
