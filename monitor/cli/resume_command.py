@@ -59,14 +59,15 @@ def command(scopes: tuple[str, ...], config_file: Path | None, as_json: bool) ->
 def _release(guardian: Guardian, scopes: tuple[str, ...]) -> None:
     from monitor.core.errors import ConfigError
     from monitor.journal.store import Journal
+    from monitor.pipeline.basis import lift
 
     journal = Journal(guardian.journal_url, now_s=int(time.time()))
     try:
-        known = {hold.scope for hold in journal.holds()}
+        known = {hold.scope: hold for hold in journal.holds()}
         for scope in scopes:
             if scope not in known:
                 raise ConfigError(f"nothing is on hold as {scope!r}", hint=f"on hold: {', '.join(known) or 'nothing'}")
-            journal.release(scope, int(time.time()))
+            lift(journal, known[scope], int(time.time()))
     finally:
         journal.close()
 

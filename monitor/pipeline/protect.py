@@ -26,7 +26,15 @@ from monitor.execution.simulate import simulate
 from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
 from monitor.journal.store import Journal
 from monitor.pipeline.acting import Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
-from monitor.pipeline.basis import Basis, fetch_decided_on, fetch_market_code
+from monitor.pipeline.basis import (
+    OTHER_CODE,
+    Basis,
+    confirmed_code,
+    fetch_decided_on,
+    fetch_market_code,
+    refused_code,
+    trusted_code,
+)
 from monitor.pipeline.events import Concerned, Decided, Disputed, Event, Held, Moved, Suspect
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.permissions import Permissions
@@ -167,25 +175,37 @@ class Guard:
         return events
 
     async def _pin_code(self, seen: Outlook) -> None:
-        """The code of markets whose rules have just been confirmed, or that are met for the first time."""
+        """The code of markets whose rules have just been confirmed, or that are met for the first time.
+
+        What an earlier run has met still counts: a change while nobody looked holds the market's positions.
+        """
         for ref, state in seen.snapshot.markets.items():
-            block, known, pinned = seen.snapshot.block, state.known, self._codes.get(ref)
-            if self.acting is None or known is None or block is None:
+            block, known, pinned, acting = seen.snapshot.block, state.known, self._codes.get(ref), self.acting
+            if acting is None or known is None or block is None:
                 continue
-            if pinned is None or pinned[0] != known.confirmation:
-                with suppress(ChainError):  # then nothing is decided before it could be read
-                    self._codes[ref] = known.confirmation, await fetch_market_code(self.chain, ref, known.facts, block)
+            if pinned is not None and pinned[0] == known.confirmation:
+                continue
+            with suppress(ChainError, JournalError):  # then nothing is decided before it could be read and kept
+                code = await fetch_market_code(self.chain, ref, known.facts, block)
+                trust = trusted_code if pinned is None else confirmed_code
+                trusted = trust(acting.journal, ref, code, block.timestamp)
+                if code != trusted:
+                    for position_id in self.protections:
+                        if market_of(position_id)[0] == ref:
+                            acting.journal.hold(Hold(f"position:{position_id}", OTHER_CODE), block.timestamp)
+                self._codes[ref] = known.confirmation, trusted
 
     async def _basis(self, acting: Acting, seen: Outlook, report: Report, plan: Plan) -> Basis:
         """What the decision rests on. May raise: ChainError; Refused where the market's code is not the known one."""
-        pinned = self._codes.get(report.subject.ref)
+        ref = report.subject.ref
+        pinned = self._codes.get(ref)
         if pinned is None:
             raise ChainError("the market's code could not be read")
         basis = await fetch_decided_on(self.chain, seen.snapshot, report, plan.block)
         if basis.code != pinned[1]:
-            why = "the market's code is not that with which its rules were confirmed"
-            acting.journal.hold(Hold(f"position:{report.id}", why), plan.block.timestamp)
-            raise Refused(f"{why}: nothing is done until somebody releases it (levmon resume)")
+            refused_code(acting.journal, ref, basis.code, pinned[1], plan.block.timestamp)
+            acting.journal.hold(Hold(f"position:{report.id}", OTHER_CODE), plan.block.timestamp)
+            raise Refused(f"{OTHER_CODE}: nothing is done until somebody agrees to it (levmon resume)")
         return basis
 
     @staticmethod

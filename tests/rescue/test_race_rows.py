@@ -13,6 +13,7 @@ from monitor.cli.session import Open
 from monitor.cli.targets import ChainTarget
 from monitor.core.actions import ActionState
 from monitor.journal.rows import Severity
+from monitor.pipeline.basis import lift
 from monitor.pipeline.carry import Until, carry
 from monitor.pipeline.events import Moved
 from monitor.pipeline.guardians import ANY
@@ -103,6 +104,55 @@ async def test_unknown_code(rescue: RescueLab) -> None:
     assert "not that with which its rules were confirmed" in lab.decisions()[-1].said
     assert [hold.scope for hold in lab.acting.journal.holds()] == [f"position:{lab.position}"]
     assert lab.nonce == 0
+
+
+def as_it_is(_: object, __: object, code: str, ___: object) -> str:
+    return code
+
+
+@row(
+    "O16",
+    "code that changed while levmon was down: held at the first look, and until somebody agrees to just that code",
+    "monitor.pipeline.protect:trusted_code",
+    careless=as_it_is,
+)
+async def test_code_that_changed_meanwhile(rescue: RescueLab) -> None:
+    lab = rescue
+    held = [f"position:{lab.position}"]
+
+    def holds() -> list[str]:
+        return [hold.scope for hold in lab.acting.journal.holds()]
+
+    def change_code() -> None:
+        (implementation,) = lab.chain.call(lab.market.pool, "implementation()", "(address)", sender=lab.market.provider)
+        lab.chain.rpc("anvil_setCode", implementation, lab.chain.rpc("eth_getCode", implementation, "latest") + "00")
+
+    async def start() -> list[str]:
+        """As after a restart, and the first look of it."""
+        lab.forget()
+        await lab.looks(1)
+        return holds()
+
+    assert await start() == []
+    assert await start() == [], "the same code as before"
+    change_code()
+    assert await start() == held, "told before anything is decided"
+    lab.to_health(DANGER)
+    await lab.looks(2)
+    assert lab.states() == []
+    assert "not that with which its rules were confirmed" in lab.decisions()[-1].said
+    assert await start() == held, "another restart is no agreement"
+    [hold] = lab.acting.journal.holds()
+    lift(lab.acting.journal, hold, lab.chain.timestamp())
+    lab.to_health(Fraction(13, 10))
+    change_code()
+    assert await start() == held, "that is not the code that was agreed to"
+    [hold] = lab.acting.journal.holds()
+    lift(lab.acting.journal, hold, lab.chain.timestamp())
+    assert await start() == []
+    lab.to_health(DANGER)
+    await lab.looks(3)
+    assert lab.states() == [ActionState.FINAL_OK], lab.whys()
 
 
 async def no_second_look(*_: object) -> None:
