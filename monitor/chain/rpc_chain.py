@@ -199,17 +199,37 @@ class RpcChain:
     ) -> list[Answer]:
         return await read(send, queries, block, multicall=bool(self._multicall), defences=self._defences)
 
+    async def ask_most(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
+        """`ask`, where of the endpoints that answer in time most must agree; a configured quorum counts as ever.
+
+        May raise: ChainError.
+        """
+        if not queries or self.quorum > 1 or len(self.pool.endpoints) == 1 or self._multicall is None:
+            return await self.ask(queries, block)
+        votes, _ = await self._votes(queries, block, 1)
+        return self._agreed(queries, votes, 1) if votes else await self.ask(queries, block)
+
     async def _ask_quorum(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
-        asked = [endpoint for endpoint in self.pool.usable() if not endpoint.lacks(block.number)]
-        answered, trouble = await self.pool.each(
-            asked, lambda endpoint: self._read(self._only(endpoint), queries, block), self.quorum
-        )
-        order = {endpoint.alias: n for n, endpoint in enumerate(self.pool.endpoints)}
-        votes = sorted(((endpoint.alias, answers) for endpoint, answers in answered), key=lambda vote: order[vote[0]])
+        votes, trouble = await self._votes(queries, block, self.quorum)
         if len(votes) < self.quorum:
             said = "; ".join(error.message for error in trouble)
             raise RpcUnavailable(f"{len(votes)} of the {self.quorum} endpoints that must agree have answered; {said}")
-        answers, disputes = agree(queries, votes, self.quorum)
+        return self._agreed(queries, votes, self.quorum)
+
+    async def _votes(
+        self, queries: Sequence[Query], block: BlockRef, enough: int
+    ) -> tuple[list[tuple[str, list[Answer]]], list[ChainError]]:
+        """What each endpoint that can know the block answers, in the order of the endpoints."""
+        asked = [endpoint for endpoint in self.pool.usable() if not endpoint.lacks(block.number)]
+        answered, trouble = await self.pool.each(
+            asked, lambda endpoint: self._read(self._only(endpoint), queries, block), enough
+        )
+        order = {endpoint.alias: n for n, endpoint in enumerate(self.pool.endpoints)}
+        votes = sorted(((endpoint.alias, answers) for endpoint, answers in answered), key=lambda vote: order[vote[0]])
+        return votes, trouble
+
+    def _agreed(self, queries: Sequence[Query], votes: Sequence[tuple[str, list[Answer]]], needed: int) -> list[Answer]:
+        answers, disputes = agree(queries, votes, needed)
         self.disputes.extend(disputes)
         return answers
 

@@ -25,12 +25,14 @@ from monitor.execution.workbench import (
     Aftermath,
     Done,
     NoLongerNeeded,
+    Objection,
     Outdated,
     Overtaken,
     Recheck,
     Settings,
     StepReport,
     Unfit,
+    Unmeasured,
     View,
     Workbench,
 )
@@ -41,12 +43,14 @@ __all__ = [
     "Aftermath",
     "Executor",
     "NoLongerNeeded",
+    "Objection",
     "Outdated",
     "Overtaken",
     "Recheck",
     "Settings",
     "StepReport",
     "Unfit",
+    "Unmeasured",
 ]
 
 MAX_MOVES = 16

@@ -92,8 +92,8 @@ class RpcExecutionChain:
         return self._final
 
     async def block_hash(self, number: int) -> str | None:
-        block = await self._one("eth_getBlockByNumber", hex(number), False)
-        return None if block is None else parse_hash(block.get("hash"), "block hash")
+        block = _block(await self._one("eth_getBlockByNumber", hex(number), False))
+        return parse_hash(block.get("hash"), "block hash") if block else None
 
     async def account(self, address: Address, head: BlockRef, finalized: BlockRef) -> Account:
         pin = {"blockHash": head.hash}
@@ -157,7 +157,7 @@ class RpcExecutionChain:
                 low, high = (low, middle) if await self._count(sender, middle) > nonce else (middle, high)
         except StateMissing:
             return None
-        block = await self._one("eth_getBlockByNumber", hex(high), True)
+        block = _block(await self._one("eth_getBlockByNumber", hex(high), True))
         for one in block.get("transactions", []):
             if one["from"].lower() == sender.lower() and parse_quantity(one["nonce"], "nonce") == nonce:
                 data = parse_data(one["input"], "input")
@@ -248,6 +248,13 @@ def _result(reply: Reply, what: str) -> Any:
     raise RpcError(f"{what}: {reply.message[:200]}", code=reply.code, data=reply.data)
 
 
+def _block(value: Any) -> dict[str, Any]:
+    """Empty where the node knows none. May raise: BadAnswer."""
+    if value is not None and not isinstance(value, dict):
+        raise BadAnswer("something else than a block came where one was asked for")
+    return value or {}
+
+
 def _address(value: Any) -> Address:
     from eth_utils.address import to_checksum_address
 
@@ -290,8 +297,12 @@ def _failed(reply: Failure) -> Simulated:
     what = kind(reply)
     if what in {Kind.REVERTED, Kind.OUT_OF_GAS}:
         return WouldRevert(f"{reply.message[:160]} {reply.data[:74]}".strip())
-    unsupported = reply.code in {-32601, -32602} or "not supported" in reply.message.lower()
-    return NotSimulated(reply.message[:160], unsupported)
+    return NotSimulated(reply.message[:160], cannot_simulate(reply))
+
+
+def cannot_simulate(reply: Failure) -> bool:
+    """Whether the node lacks this way of simulating, whatever is to be simulated."""
+    return reply.code in {-32601, -32602} or "not supported" in reply.message.lower()
 
 
 def _simulated(value: Any, count: int) -> Simulated:

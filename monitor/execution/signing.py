@@ -13,7 +13,7 @@ from monitor.execution.machine import change, with_more_gas
 from monitor.execution.port import NotSimulated, Passed, WouldRevert
 from monitor.execution.simulate import simulate
 from monitor.execution.transaction import cancel_call, verify
-from monitor.execution.workbench import Done, NoLongerNeeded, Outdated, Unfit, View, Workbench
+from monitor.execution.workbench import Done, NoLongerNeeded, Outdated, Unfit, Unmeasured, View, Workbench
 from monitor.journal.rows import Action, Attempt, AttemptKind, Charge, Draft, Severity, Stage
 
 
@@ -27,18 +27,19 @@ class Signing:
         self, action: Action, view: View
     ) -> Passed | WouldRevert | NotSimulated | NoLongerNeeded | Outdated | Unfit:
         """The position and the very transaction, at the newest block."""
-        draft = action.draft
+        draft, objection = action.draft, None
         if self._bench.recheck is not None and self._bench.defences.recheck:
             try:
                 objection = await self._bench.recheck(draft, view.head)
             except ChainError as error:
                 return NotSimulated(error.message)
-            if objection is not None:
+            if objection is not None and not isinstance(objection, Unmeasured):
                 return objection
-        call = self._bench.build(draft.intent)
-        return await simulate(
-            self._bench.chain, draft.signer, call, draft.gas, view.head, defences=self._bench.defences
-        )
+        call, defences = self._bench.build(draft.intent), self._bench.defences
+        simulated = await simulate(self._bench.chain, draft.signer, call, draft.gas, view.head, defences=defences)
+        if isinstance(objection, Unmeasured) and isinstance(simulated, Passed):
+            return NotSimulated(f"nodes differ about block {view.head.number}: {objection.reason}")
+        return simulated
 
     async def first(self, action: Action, view: View) -> Done:
         """Nothing is signed for this nonce yet, so that every way out of the gate may give it back."""

@@ -40,6 +40,16 @@ class Outdated:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """What it moves could not be measured, because it fails where that is tried: no objection if it fails everywhere.
+
+    A simulation that passes all the same contradicts it, and then nothing is signed.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overtaken:
     """Others acted on the position before our transaction did, which made it needless or came too late for it."""
 
@@ -60,10 +70,13 @@ class Unfit:
     reason: str
 
 
+Objection = NoLongerNeeded | Outdated | Unfit | Unmeasured
+
+
 class Recheck(Protocol):
     """Looks at the position once more, at the newest block, before a signature. May raise: ChainError."""
 
-    async def __call__(self, draft: Draft, head: BlockRef, /) -> NoLongerNeeded | Outdated | Unfit | None: ...
+    async def __call__(self, draft: Draft, head: BlockRef, /) -> Objection | None: ...
 
 
 @dataclass(frozen=True, slots=True)

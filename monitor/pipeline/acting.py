@@ -15,13 +15,23 @@ from typing import Any, Self
 
 from monitor.chain.chains import chain_info
 from monitor.chain.clock import SYSTEM, Clock
+from monitor.chain.majority import Majority
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
 from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, Health, Known, MarketRef, NoDebt, Position, Side, Unknown
 from monitor.core.units import WAD
-from monitor.execution.executor import Executor, NoLongerNeeded, Outdated, Settings, StepReport, Unfit
+from monitor.execution.executor import (
+    Executor,
+    NoLongerNeeded,
+    Objection,
+    Outdated,
+    Settings,
+    StepReport,
+    Unfit,
+    Unmeasured,
+)
 from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
@@ -136,7 +146,7 @@ class Recheck:
     """symbols and addresses, in lower case, of tokens that may move otherwise than asked"""
     beside: Mapping[MarketRef, Sources] = field(default_factory=dict)
 
-    async def __call__(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Outdated | Unfit | None:
+    async def __call__(self, draft: Draft, head: BlockRef) -> Objection | None:
         """May raise: ChainError, also where nothing can be said: then nothing is signed."""
         if draft.intent.kind == APPROVE:
             return await self._approval(draft, head)
@@ -144,7 +154,8 @@ class Recheck:
             return await self._liquidation(draft, head)
         decision = json.loads(draft.decision)
         ref, owner = market_of(draft.intent.position_id)
-        states = await read_markets(self.chain, {ref: (owner,)}, self.memory, head, self.beside)
+        # two nodes that differ about this very block: one of them is wrong, and nothing is signed on the word of either
+        states = await read_markets(Majority(self.chain), {ref: (owner,)}, self.memory, head, self.beside)
         found = states[ref].found[0] if states[ref].found else None
         if not isinstance(found, Position):
             raise ChainError(f"the position cannot be read: {states[ref].trouble or found}")
@@ -170,7 +181,7 @@ class Recheck:
             return Outdated(f"the position has recovered so far that the plan would overshoot: {ANEW}")
         return None if known is None else await self._transfer(draft, protocol, known.facts, head)
 
-    async def _liquidation(self, draft: Draft, head: BlockRef) -> NoLongerNeeded | Unfit | None:
+    async def _liquidation(self, draft: Draft, head: BlockRef) -> Objection | None:
         ref, _ = market_of(draft.intent.position_id)
         if why := await no_longer_worth(self.chain, self.memory, draft, ref, head):
             return NoLongerNeeded(why)
@@ -178,7 +189,9 @@ class Recheck:
         known = self.memory.recall(ref, protocol)
         return None if known is None else await self._transfer(draft, protocol, known.facts, head)
 
-    async def _transfer(self, draft: Draft, protocol: Protocol[Any, Any], facts: Any, head: BlockRef) -> Unfit | None:
+    async def _transfer(
+        self, draft: Draft, protocol: Protocol[Any, Any], facts: Any, head: BlockRef
+    ) -> Objection | None:
         """Whether assets move to and from the purse as they should, where that can be measured."""
         symbols = protocol.symbols(facts)
         moves = [
@@ -191,17 +204,21 @@ class Recheck:
         call = self.build(draft.intent)
         views = [(move.asset, "erc20.balanceOf", (who,)) for move in moves for who in (draft.signer, move.holder)]
         moved = await fetch_moved(self.chain, draft.signer, call, draft.gas, head, views)
+        if isinstance(moved, str):
+            return Unmeasured(moved)
         for move, purse, holder in zip(moves, (moved or [])[::2], (moved or [])[1::2], strict=moved is not None):
             why = odd_transfer(draft.amount, purse, holder) if move.pays else odd_receipt(purse, holder)
             if why:
                 return Unfit(f"{symbols.get(move.asset, move.asset)} {why}")
         return None
 
-    async def _approval(self, draft: Draft, head: BlockRef) -> Unfit | None:
+    async def _approval(self, draft: Draft, head: BlockRef) -> Objection | None:
         """Whether the allowance is granted, by more than the token's word for it."""
         spender, amount = draft.intent.args["spender"], int(draft.intent.args["amount"])
         view = (draft.intent.to, "erc20.allowance", (draft.signer, spender))
         moved = await fetch_moved(self.chain, draft.signer, self.build(draft.intent), draft.gas, head, [view])
+        if isinstance(moved, str):
+            return Unmeasured(moved)
         if moved is None or moved[0][1] == amount:
             return None
         return Unfit(f"the token says that it approved {amount}, and the allowance is {moved[0][1]}")

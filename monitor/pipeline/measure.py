@@ -14,10 +14,10 @@ from monitor.chain import abi
 from monitor.chain.jsonrpc import Failure, Request
 from monitor.chain.quantity import parse_data, parse_quantity
 from monitor.chain.rpc_chain import RpcChain
-from monitor.core.errors import BadAnswer, DecodeError
+from monitor.core.errors import BadAnswer, DecodeError, RpcError
 from monitor.core.types import Address, BlockRef
 from monitor.execution.port import TxCall
-from monitor.execution.rpc_chain import PLENTY_WEI
+from monitor.execution.rpc_chain import PLENTY_WEI, cannot_simulate
 
 ODD = "moves otherwise than asked"
 """How the reason begins, after the token's symbol."""
@@ -25,11 +25,11 @@ ODD = "moves otherwise than asked"
 
 async def fetch_moved(
     chain: RpcChain, sender: Address, call: TxCall, gas: int, block: BlockRef, views: Sequence[tuple[Address, str, Any]]
-) -> list[tuple[int, int]] | None:
+) -> list[tuple[int, int]] | str | None:
     """Each view (contract, function, arguments) before and after the call; None where the node cannot simulate so.
 
-    None also where the call itself fails: nothing was measured, and why it fails is the simulation's to say, without
-    which nothing is signed. May raise: ChainError.
+    Words where the call itself fails: nothing was measured then, and a simulation that passes is another node's.
+    May raise: ChainError.
     """
     reads = [_fields(sender, to, abi.function(name).encode(args)) for to, name, args in views]
     sent = {**_fields(sender, call.to, call.data), "gas": hex(gas), "value": hex(call.value_wei)}
@@ -41,14 +41,16 @@ async def fetch_moved(
     }
     (reply,) = await chain.pool.send([Request("eth_simulateV1", (calls, hex(block.number)))], need=block.number)
     if isinstance(reply, Failure):
-        return None
+        if cannot_simulate(reply):
+            return None
+        raise RpcError(f"nothing could be measured: {reply.message[:160]}", code=reply.code, data=reply.data)
     try:
         results = reply.value[0]["calls"]
         succeeded = [parse_quantity(one["status"], "status") == 1 for one in results]
         if len(results) != 2 * len(reads) + 1:
             raise BadAnswer("not every call of the simulation was answered")
         if not succeeded.pop(len(reads)):
-            return None
+            return "it fails where it is measured"
         if not all(succeeded):
             raise BadAnswer("a balance could not be read")
         numbers = [
