@@ -97,6 +97,7 @@ class GuardianConfig(Table):
     """The purse. `signer` is the socket of `levmon signer`, `journal` a file or a database URL, paths beside the file.
 
     `armed` lets `levmon protect --broadcast` act unattended. `gas_per_day` and `min_reserve` are in the chain's coin.
+    `cancel_over_cap`: a cancel may offer an eighth more than `max_fee_gwei`, where it replaces an offer near it.
     `odd_tokens`: symbols or addresses of tokens that may move otherwise than they are asked to.
     `native`: the symbol or address of the coin's wrapped token, at whose price gas is weighed; else W and its symbol.
     """
@@ -113,6 +114,7 @@ class GuardianConfig(Table):
     gas_per_day: Exact = Fraction(1, 20)
     min_reserve: Exact = Fraction(0)
     max_fee_gwei: Exact = Fraction(200)
+    cancel_over_cap: bool = True
     native: str = ""
     deadline_s: Annotated[int, Field(ge=10, le=86_400)] = 300
     odd_tokens: Annotated[tuple[Text, ...], Field(strict=False)] = ()

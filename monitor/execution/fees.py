@@ -59,6 +59,8 @@ class FeePolicy:
     tip_bps: tuple[int, int, int] = (10_000, 15_000, 30_000)
     bump_after_blocks: tuple[int, int, int] = (4, 2, 1)
     max_attempts: int = 24
+    cancel_over_cap: bool = True
+    """A cancel of an attempt near the cap may exceed it. Else attempts stop an eighth below, so that none ever does."""
 
 
 POLICY = FeePolicy()
@@ -72,7 +74,14 @@ def urgency(health_wad: int) -> Urgency:
 
 
 def ceiling(draft: Draft, policy: FeePolicy, defences: Defences = ALL) -> Capped:
-    """The highest max fee per gas, and which rule sets it (as a Capped with nothing wanted)."""
+    """The highest max fee per gas of an attempt, and which rule sets it (as a Capped with nothing wanted)."""
+    cap = _cap(draft, policy, defences)
+    if policy.cancel_over_cap:
+        return cap
+    return Capped(0, mul_div_down(cap.ceiling_wei, BPS, policy.bump_bps), f"{cap.why}, less what a cancel would take")
+
+
+def _cap(draft: Draft, policy: FeePolicy, defences: Defences) -> Capped:
     if not defences.fee_cap:
         return Capped(0, 2**200, "nothing")
     rules = [
@@ -93,12 +102,14 @@ def _per_gas(cost_wei: int, draft: Draft) -> int:
 
 
 def cancel_ceiling(draft: Draft, before: Iterable[Attempt], policy: FeePolicy, defences: Defences = ALL) -> Capped:
-    """As `ceiling`, and high enough to replace any attempt of the intent.
+    """The cap, and where the policy lets it, high enough to replace any attempt of the intent.
 
     Else an attempt at the cap could never be cancelled, and its nonce would stand in the way of every other rescue. It
     costs a fraction of what is reserved, since a transfer to oneself takes a fraction of the gas.
     """
-    limit = ceiling(draft, policy, defences)
+    limit = _cap(draft, policy, defences)
+    if not policy.cancel_over_cap:
+        return limit
     least = max((a.max_fee_wei for a in before if a.kind is AttemptKind.INTENT), default=0)
     return Capped(0, max(limit.ceiling_wei, mul_div_up(least, policy.bump_bps, BPS)), limit.why)
 

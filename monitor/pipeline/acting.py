@@ -290,7 +290,7 @@ class Acting:
         on_demand = chain_info(chain.chain_id).block_time_s is None and max_head_age_s is None
         settings = Settings(
             limits={guardian.address: SpendLimits(self._assets, guardian.gas_per_day_wei, guardian.min_reserve_wei)},
-            rules=Rules(fees=FeePolicy(max_fee_per_gas_wei=guardian.max_fee_wei)),
+            rules=Rules(fees=fee_policy(guardian)),
             max_head_age_s=EVER_S if on_demand else int(max_head_age_s or 120),
             max_head_ahead_s=EVER_S if on_demand else 60,
         )
@@ -330,6 +330,12 @@ class Acting:
     async def step(self, health: Mapping[str, int] | None = None) -> StepReport:
         """See Executor.step."""
         return await self.executor.step(health)
+
+
+def fee_policy(guardian: Guardian) -> FeePolicy:
+    """What the file lets transactions offer."""
+    over = guardian.config.cancel_over_cap
+    return FeePolicy(max_fee_per_gas_wei=guardian.max_fee_wei, cancel_over_cap=over)
 
 
 def left(

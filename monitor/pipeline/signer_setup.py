@@ -112,8 +112,8 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
     yield f"chain_id = {chain.chain_id}"
     yield f"owners = [{', '.join(map(_text, chain.owners))}]"
     yield f"max_gas = {MAX_GAS}"
-    # a cancel must be able to outbid the dearest attempt by an eighth
-    yield f"max_fee_per_gas_wei = {fee + fee // 8 + 1}"
+    # a cancel must be able to outbid the dearest attempt by an eighth, where attempts may go up to the cap
+    yield f"max_fee_per_gas_wei = {fee + fee // 8 + 1 if guardian.config.cancel_over_cap else fee}"
     yield f"max_priority_fee_per_gas_wei = {min(fee, MAX_TIP_WEI)}"
     yield f"max_cost_wei = {MAX_GAS * fee}"
     yield f"max_cost_per_day_wei = {guardian.gas_per_day_wei}"

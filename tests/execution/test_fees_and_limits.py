@@ -82,6 +82,28 @@ def test_whatever_was_sent_can_be_cancelled(max_fee: int, tip: int) -> None:
     assert again.ceiling_wei == limit.ceiling_wei, "a cancel does not lift its own ceiling"
 
 
+@given(cap=st.integers(2, 10**13), tip=WEI)
+def test_a_cancel_stays_under_the_cap_where_that_is_wanted(cap: int, tip: int) -> None:
+    """Attempts leave room for it, and no more than it takes."""
+    policy = replace(POLICY, cancel_over_cap=False, max_fee_per_gas_wei=cap)
+    capped = replace(draft(HEAD), max_fee_per_gas_wei=cap, max_cost_wei=10**30, loss_avoided_wei=0)
+    most = ceiling(capped, policy).ceiling_wei
+    assert most * 9 <= cap * 8 < (most + 1) * 9
+    sent = attempt(Fees(most, min(tip, most)))
+    limit = cancel_ceiling(capped, [sent], policy)
+    assert limit.ceiling_wei == cap
+    made = replacement(Fees(1, 1), [sent], None, limit, policy)
+    assert isinstance(made, Fees)
+    assert made.max_fee_wei <= cap
+    too_dear = replacement(Fees(1, 1), [attempt(Fees(most + 1, 0))], None, limit, policy)
+    assert isinstance(too_dear, Capped)
+    # by default the whole cap is an attempt's, and only the cancel of one near it exceeds it
+    usual = replace(policy, cancel_over_cap=True)
+    assert ceiling(capped, usual).ceiling_wei == cap
+    assert cancel_ceiling(capped, [sent], usual).ceiling_wei == cap
+    assert cancel_ceiling(capped, [attempt(Fees(cap, 0))], usual).ceiling_wei > cap
+
+
 def test_the_least_ceiling_counts() -> None:
     plain = draft(HEAD)
     assert ceiling(plain, POLICY).why == "the plan's cap"
