@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 def command(anvil: Path | None, in_place: bool, as_json: bool, **source: Any) -> int:
     """Shock every protected position on a fork until its rule acts, and see whether the rescue lands.
 
+    Closes at a stop-loss or take-profit price are tried as well, each by itself. Where the guard sells, strangers trade
+    its exchange to the shocked prices; what could not be made to follow is said.
+
     The fork runs on this machine and is thrown away. Rule, plan, limits and simulation are those of a real rescue; the
     guardian is impersonated there, so that no key is needed and no signer asked. Your endpoints are only read.
 
@@ -80,7 +83,7 @@ async def _on_stage(
     in_place: bool,
 ) -> Any:
     """Each position of the chain from the same state; progress goes to standard error."""
-    from monitor.pipeline.rehearsal import Rehearsing
+    from monitor.pipeline.rehearsal import Rehearsing, aims
     from monitor.pipeline.snapshot import snapshot
 
     click.echo(f"{chain.name}: reading {len(subjects)} protected positions", err=True)
@@ -93,12 +96,13 @@ async def _on_stage(
             click.echo(
                 f"{chain.name}: rehearsing {number} of {len(subjects)}: {subject.market}/{subject.owner}", err=True
             )
-            before = await stage.snapshot()
-            try:
-                block_s = max(chain.depth.next_block_s, 1)
-                yield await Rehearsing(stage, subject, protection, guardian, session.memory, block_s).run()
-            finally:
-                await stage.revert(before)
+            for aim in aims(protection):
+                before = await stage.snapshot()
+                try:
+                    block_s = max(chain.depth.next_block_s, 1)
+                    yield await Rehearsing(stage, subject, protection, guardian, session.memory, block_s, aim).run()
+                finally:
+                    await stage.revert(before)
 
 
 def _stage(chain: Open, block: BlockRef, anvil: Path | None, in_place: bool) -> AbstractAsyncContextManager[Stage]:
@@ -123,8 +127,10 @@ def rehearsal_dict(one: Rehearsal) -> dict[str, Any]:
     return {
         "schema": "levmon.rehearsal/1",
         "position": one.subject.id,
+        "aim": one.aim.value,
         "lands": one.lands,
         "why": clean(one.why, 2000),
+        "notes": [clean(note, 400) for note in one.notes],
         "health": {
             name: None if health is None else {"ratio": ratio(health), "shown": shown(health)}
             for name, health in healths.items()
@@ -143,9 +149,11 @@ def rehearsal_lines(one: Rehearsal) -> Iterator[str]:
     from monitor.core.text import clean
     from monitor.core.units import format_ratio, format_units
     from monitor.policy.planner import shown
+    from monitor.policy.rules import Aim
 
     verdict = click.style("would land", fg="green") if one.lands else click.style("WOULD NOT LAND", fg="red", bold=True)
-    yield click.style(f"{one.subject.market}/{one.subject.owner}", bold=True) + f"  {verdict}"
+    aim = "" if one.aim is Aim.RAISE else f"  {one.aim.value}"
+    yield click.style(f"{one.subject.market}/{one.subject.owner}", bold=True) + f"{aim}  {verdict}"
     for fall in one.falls:
         change = format_ratio((fall.after - fall.before) * 100, fall.before, 2)
         yield f"  {clean(fall.symbol, 40)} {change} %"
@@ -158,5 +166,6 @@ def rehearsal_lines(one: Rehearsal) -> Iterator[str]:
         yield f"  {plan.intent.kind.rpartition('/')[2]} {amount}: {rung.gas_used} gas, {cost} of the chain's coin"
     if one.rungs and one.after is not None:
         yield f"  health after {shown(one.after)}"
+    yield from (f"  {clean(note, 400)}" for note in one.notes)
     if one.why:
         yield f"  {clean(one.why, 2000)}"

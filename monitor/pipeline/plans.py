@@ -24,7 +24,7 @@ from monitor.execution.l1_fee import L1Fee, read_l1_fee, size_of
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline import market
 from monitor.pipeline.beside import Sources, doubts
-from monitor.pipeline.guardians import Guardian, Protection
+from monitor.pipeline.guardians import Guardian, Protection, line_prices
 from monitor.pipeline.market import MarketState, held
 from monitor.pipeline.memory import Memory
 from monitor.pipeline.snapshot import FULL, Depth, Snapshot, snapshot
@@ -231,6 +231,15 @@ def plan_for(
     if seen.l1_fee is None and not found.note:
         return replace(found, note="what this rollup charges for its L1 could not be read: costs are without it")
     return found
+
+
+def marks(seen: Snapshot, report: Report) -> dict[str, int]:
+    """What price lines are compared with: the position's prices by asset and by symbol."""
+    state = seen.markets.get(report.subject.ref)
+    if report.position is None or report.health is None or state is None or state.known is None:
+        return {}
+    symbols = protocol_named(report.subject.ref.protocol).symbols(state.known.facts)
+    return line_prices(report.position.prices, symbols, report.health.unit.decimals)
 
 
 def doubts_about(seen: Snapshot, report: Report) -> dict[Address, str]:

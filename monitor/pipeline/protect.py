@@ -36,9 +36,9 @@ from monitor.pipeline.basis import (
     trusted_code,
 )
 from monitor.pipeline.events import Concerned, Decided, Disputed, Event, Held, Moved, Suspect
-from monitor.pipeline.guardians import Guardian, Protection, line_prices
+from monitor.pipeline.guardians import Guardian, Protection
 from monitor.pipeline.permissions import Permissions
-from monitor.pipeline.plans import Options, Outlook, best, doubts_about, options, plan_for, without_partial
+from monitor.pipeline.plans import Options, Outlook, best, doubts_about, marks, options, plan_for, without_partial
 from monitor.pipeline.positions import market_of
 from monitor.pipeline.readiness import Readiness
 from monitor.pipeline.settling import rejected, rested, settled
@@ -132,7 +132,7 @@ class Guard:
             before = watch
             rule = watch.rule
             watch = replace(watch, rule=self._buffered(rule, seen, report))
-            seen_now = Observation(report.block, report.health, report.position.prices, self._marks(seen, report))
+            seen_now = Observation(report.block, report.health, report.position.prices, marks(seen.snapshot, report))
             watch, change, decision = observe(watch, seen_now)
             watch = replace(watch, rule=rule)
             self.watches[report.id] = watch
@@ -207,15 +207,6 @@ class Guard:
             acting.journal.hold(Hold(f"position:{report.id}", OTHER_CODE), plan.block.timestamp)
             raise Refused(f"{OTHER_CODE}: nothing is done until somebody agrees to it (levmon resume)")
         return basis
-
-    @staticmethod
-    def _marks(seen: Outlook, report: Report) -> Mapping[str, int]:
-        """What price lines are compared with."""
-        state = seen.snapshot.markets.get(report.subject.ref)
-        if report.position is None or report.health is None or state is None or state.known is None:
-            return {}
-        symbols = protocol_named(report.subject.ref.protocol).symbols(state.known.facts)
-        return line_prices(report.position.prices, symbols, report.health.unit.decimals)
 
     def _undone(self, before: Watch, watch: Watch, decided: Decided, block: BlockRef) -> Watch:
         """No action came of it. Dry, it counts as declined; else it is tried again after the rule's rest."""

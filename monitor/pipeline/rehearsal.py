@@ -1,14 +1,15 @@
 """Would the rescue land? Prices are moved on a stage until the rule acts, and what levmon would do is done there.
 
 The rule, the planner, the limits and the simulation are those of a real rescue. What differs: prices are moved by
-force, and so second price sources are not asked, which know nothing of that; the guardian's signature is replaced by
-the stage's impersonation, and so the signer's own file is not asked. The chain that people use is only read.
+force, second price sources that confirm them now are moved alike, and strangers trade the guard's exchange to them, as
+far as that can be done; the guardian's signature is replaced by the stage's impersonation, and so the signer's own file
+is not asked. The chain that people use is only read.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,22 +17,34 @@ from monitor.chain.port import run
 from monitor.core.actions import Plan
 from monitor.core.errors import ChainError, LevmonError
 from monitor.core.registry import protocol as protocol_named
-from monitor.core.types import BlockRef, Health, Known, NoDebt
+from monitor.core.types import BlockRef, Health, Known, NoDebt, Position
 from monitor.execution import limits as spending
 from monitor.execution.port import Passed, WouldRevert
 from monitor.execution.simulate import simulate
 from monitor.journal.rows import Charge, Totals
 from monitor.journal.view import JournalView
 from monitor.pipeline.acting import ExecutionView, draft_of, left, own_calls
-from monitor.pipeline.guardians import Guardian, Protection
+from monitor.pipeline.exchange import follow, pairs_of
+from monitor.pipeline.guardians import PRICE_DECIMALS, PURSE, Guardian, Protection
 from monitor.pipeline.memory import Memory
-from monitor.pipeline.plans import Outlook, best, options, outlook, plan_for, why_not
+from monitor.pipeline.plans import (
+    Outlook,
+    best,
+    doubts_about,
+    marks,
+    options,
+    outlook,
+    plan_for,
+    why_not,
+    without_partial,
+)
 from monitor.pipeline.positions import market_of
+from monitor.pipeline.snapshot import Depth
 from monitor.pipeline.stage import Stage
 from monitor.policy.fall import falling_prices
 from monitor.policy.levels import decimal
 from monitor.policy.planner import Proposal, shown
-from monitor.policy.rules import Decision, Observation, Watch, observe
+from monitor.policy.rules import Aim, Decision, Observation, Watch, observe
 from monitor.protocols.base import Protocol, reaches
 from monitor.report import Report, Subject
 
@@ -61,7 +74,10 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """How it went for one position. `lands`: every transaction did, and the target was reached; else `why` not."""
+    """How it went for one position. `lands`: every transaction did, and the target was reached; else `why` not.
+
+    `aim`: what the rule was brought to do. `notes`: what was taken for granted, or could not be made to happen.
+    """
 
     subject: Subject
     lands: bool
@@ -71,6 +87,8 @@ class Rehearsal:
     triggered: Health | None = None
     rungs: tuple[Rung, ...] = ()
     after: Health | None = None
+    aim: Aim = Aim.RAISE
+    notes: tuple[str, ...] = ()
 
 
 class _StageTime:
@@ -103,10 +121,15 @@ class Rehearsing:
     guardian: Guardian
     memory: Memory
     block_s: int = 12
+    aim: Aim = Aim.RAISE
+    _notes: list[str] = field(default_factory=list)
 
     async def run(self) -> Rehearsal:
         """Never raises LevmonError: what went wrong is the result."""
-        made = Rehearsal(self.subject, lands=False)
+        return replace(await self._run(), notes=tuple(self._notes))
+
+    async def _run(self) -> Rehearsal:
+        made = Rehearsal(self.subject, lands=False, aim=self.aim)
         try:
             seen = await self._look()
             report = _known(seen)
@@ -125,19 +148,25 @@ class Rehearsing:
         return replace(made, lands=True)
 
     async def _look(self) -> Outlook:
-        return await outlook(self.stage.chain, [self.subject], self.guardian.address, self.memory)
+        depth = Depth(beside=self.guardian.beside)
+        return await outlook(
+            self.stage.chain,
+            [self.subject],
+            self.guardian.address,
+            self.memory,
+            depth=depth,
+            guards=self.guardian.guards,
+        )
 
     # -- prices --------------------------------------------------------------------------------------------------
 
     async def _fall(self, seen: Outlook, report: Report) -> tuple[Fall, ...]:
-        """Move the sources of what hurts by falling until health is just below the trigger; none if it is already."""
+        """Move the sources of what makes the rule act, and all that follows them; none if it acts already."""
         state, position = seen.snapshot.markets[report.subject.ref], report.position
         protocol: Protocol[Any, Any] = protocol_named(report.subject.ref.protocol)
         if position is None or state.known is None:
             raise _Ended(f"its health is unknown: {report.cause}")
-        wanted = falling_prices(protocol, position, self.protection.rule.trigger)
-        if wanted is None:
-            raise _Ended("no fall of its collateral's prices brings it below the trigger")
+        wanted = self._wanted(protocol, position, report)
         facts = state.known.facts
         sources = await run(
             self.stage.chain, protocol.price_sources(facts, tuple(wanted), position.block), position.block
@@ -147,7 +176,56 @@ class Rehearsing:
             raise _Ended(f"where the price of {', '.join(missing)} comes from is not known")
         for key, price in wanted.items():
             await self.stage.set_price(sources[key], price)
-        return tuple(Fall(names.get(key, key), position.prices[key], price) for key, price in wanted.items())
+        falls = tuple(Fall(names.get(key, key), position.prices[key], price) for key, price in wanted.items())
+        if wanted:
+            await self._second(seen, report, wanted)
+            await self._trade()
+        return falls
+
+    def _wanted(self, protocol: Protocol[Any, Any], position: Position, report: Report) -> Mapping[str, int]:
+        """Prices by key: just below the trigger, all that hurt by falling moved alike; or just beyond a price line."""
+        rule = self.protection.rule
+        if self.aim is Aim.RAISE:
+            wanted = falling_prices(protocol, position, rule.trigger)
+            if wanted is None:
+                raise _Ended("no fall of its collateral's prices brings it below the trigger")
+            return wanted
+        line = rule.stop_loss if self.aim is Aim.STOP_LOSS else rule.take_profit
+        if line is None or report.health is None:
+            raise _Ended("the rule has no such price")
+        keys = [key for key, name in protocol.price_keys(position).items() if line.key in (key, name)]
+        if len(keys) != 1:
+            raise _Ended(f"{line.key} is no price of this position")
+        unit = 10 ** (PRICE_DECIMALS - report.health.unit.decimals)
+        price = -(-line.price // unit) if line.above else line.price // unit
+        return {} if line.crossed(position.prices[keys[0]] * unit) else {keys[0]: price}
+
+    async def _second(self, seen: Outlook, report: Report, wanted: Mapping[str, int]) -> None:
+        """Second sources that confirm a price now are moved with it; those that do not stay as they are."""
+        state, position = seen.snapshot.markets[report.subject.ref], report.position
+        doubted = doubts_about(seen.snapshot, report)
+        for name, second in state.beside.second.items():
+            for key, price in wanted.items():
+                symbol = report.symbols.get(key, key)
+                if name.lower() not in (key.lower(), symbol.lower()) or position is None or key in doubted:
+                    continue
+                if second.answer is None or second.decimals is None:
+                    continue
+                answer = second.answer * price // position.prices[key]
+                await self.stage.set_price(second.source.source, answer, second.decimals)
+                self._notes.append(f"the second price source of {symbol} is taken to follow; nothing is sold if not")
+
+    async def _trade(self) -> None:
+        """Strangers bring the guard's exchange to the prices as they are now."""
+        setup, actions = self.guardian.guards.get(self.subject.ref), self.protection.actions
+        if setup is None or set(actions) <= set(PURSE):
+            return
+        await self.stage.mine(1)
+        report = _known(await self._look())
+        if report.health is None or report.position is None or report.block is None:
+            raise _Ended(f"its health is unknown: {report.cause}")
+        fee_wei = 4 * (report.block.base_fee or 0) + TIP_WEI
+        self._notes += await follow(self.stage, setup, pairs_of(report.health, report.position), fee_wei)
 
     async def _decide(self) -> tuple[Decision, Outlook]:
         """Blocks until the rule acts, as it would on the real chain."""
@@ -159,7 +237,8 @@ class Rehearsing:
             if report.block is None or report.health is None or report.position is None:
                 raise _Ended(f"its health is unknown: {report.cause}")
             last = report.health
-            watch, _, decision = observe(watch, Observation(report.block, report.health, report.position.prices))
+            told = marks(seen.snapshot, report)
+            watch, _, decision = observe(watch, Observation(report.block, report.health, report.position.prices, told))
             if decision is not None:
                 return decision, seen
         raise _Ended(f"the rule did not act at health {shown(last)}")
@@ -169,24 +248,23 @@ class Rehearsing:
     async def _climb(self, decision: Decision, seen: Outlook) -> AsyncIterator[tuple[Rung, Health]]:
         """One transaction after the other until the target is reached, each with the health after it."""
         target = decision.target
-        if target is None:
-            raise _Ended(f"{decision.aim}: how a position is closed cannot be rehearsed yet")
         short = ""
         for _ in range(RUNGS):
             proposal = self._propose(seen, target)
-            plan = best(proposal)
+            plan = best(proposal if target is not None else without_partial(proposal))
             if plan is None:
                 raise _Ended(short + why_not(proposal, self.protection.kinds(self.subject.ref.protocol)))
             rung = await self._include(seen, plan, target, decision.cause)
             seen = await self._look()
             health = _health(_known(seen))
             yield rung, health
-            if reaches(health, target):
+            if isinstance(health.verdict, NoDebt) or (target is not None and reaches(health, target)):
                 return
-            short = f"health only comes to {shown(health)}, not to {decimal(target)}: "
+            to = "without debt" if target is None else f"to {decimal(target)}"
+            short = f"health only comes to {shown(health)}, not {to}: "
         raise _Ended(f"{short}{RUNGS} transactions were not enough")
 
-    def _propose(self, seen: Outlook, target: Fraction) -> Proposal:
+    def _propose(self, seen: Outlook, target: Fraction | None) -> Proposal:
         report = _known(seen)
         block = _block(report)
         choice = options(seen, report, self.guardian, SOON_S)
@@ -197,7 +275,7 @@ class Rehearsing:
     def _journal(self) -> JournalView:
         return JournalView(self.guardian.journal_url)
 
-    async def _include(self, seen: Outlook, plan: Plan, target: Fraction, cause: str) -> Rung:
+    async def _include(self, seen: Outlook, plan: Plan, target: Fraction | None, cause: str) -> Rung:
         """Limits, purse and simulation as before a real signature; then the block."""
         report = _known(seen)
         view, call = ExecutionView(self.stage.chain), own_calls()(plan.intent)
@@ -244,3 +322,9 @@ def _health(report: Report) -> Health:
     if report.health is None:
         raise _Ended(f"its health is unknown: {report.cause}")
     return report.health
+
+
+def aims(protection: Protection) -> tuple[Aim, ...]:
+    """What the rule may be brought to do, each to be rehearsed by itself."""
+    lines = ((Aim.STOP_LOSS, protection.rule.stop_loss), (Aim.TAKE_PROFIT, protection.rule.take_profit))
+    return (Aim.RAISE, *(aim for aim, line in lines if line is not None))

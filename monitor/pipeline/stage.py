@@ -26,15 +26,16 @@ from monitor.pipeline.forward import Forward
 
 LOCAL_CHAIN = 31337
 READY_WITHIN_S = 60.0
+USUAL_DECIMALS = 8
 _LISTENING = "Listening on 127.0.0.1:"
-_FEED = "60003560e01c806350d25bcd14601e578063feaf968c14604857600080fd"
+_FEED = "60003560e01c806350d25bcd146028578063feaf968c146052578063313ce56714608e57600080fd"
 _WORD = "5b7f{0:064x}60005260206000f3"
 _ROUND = "5b60016000527f{0:064x}6020524260405242606052600160805260a06000f3"
 
 
-def feed_code(answer: int) -> str:
-    """Runtime code of a price source that says this, now: latestAnswer() and latestRoundData(); all else reverts."""
-    return "0x" + (_FEED + _WORD + _ROUND).format(answer)
+def feed_code(answer: int, decimals: int = USUAL_DECIMALS) -> str:
+    """Runtime code of a price source that says this, now: latestAnswer(), latestRoundData() and decimals()."""
+    return "0x" + (_FEED + _WORD + _ROUND).format(answer) + _WORD.format(decimals)
 
 
 class Stage:
@@ -65,9 +66,14 @@ class Stage:
         if await self._ask("evm_revert", snapshot) is not True:
             raise ChainError("the stage could not be put back")
 
-    async def set_price(self, source: Address, answer: int) -> None:
+    async def set_price(self, source: Address, answer: int, decimals: int = USUAL_DECIMALS) -> None:
         """Put a source that says this in the place of the one there."""
-        await self._ask("anvil_setCode", source, feed_code(answer))
+        await self._ask("anvil_setCode", source, feed_code(answer, decimals))
+
+    async def endow(self, who: Address, token: Address, amount: int, coin_wei: int) -> None:
+        """Let them have so much of a token and of the coin. May raise: ChainError for a token with odd books."""
+        await self._ask("anvil_setBalance", who, hex(coin_wei))
+        await self._ask("anvil_dealERC20", who, token, hex(amount))
 
     async def balance_wei(self, who: Address) -> int:
         return parse_quantity(await self._ask("eth_getBalance", who, "latest"), "balance")
