@@ -106,25 +106,53 @@ class Direct(Job):
         return ()
 
 
-class Stored(Job):
-    """One word of storage, as an ordinary eth_getStorageAt."""
+class Alone(Job):
+    """One question of its own, answered with one value."""
 
-    def __init__(self, place: int, word: Word) -> None:
-        self.place, self.word = place, word
+    def __init__(self, place: int) -> None:
+        self.place = place
 
-    def requests(self, sheet: Sheet) -> list[Request]:
-        return [Request("eth_getStorageAt", (self.word.address, f"{self.word.slot:#066x}", sheet.pin))]
+    @abstractmethod
+    def value(self, given: Any) -> Any:
+        """May raise: BadAnswer."""
 
     def settle(self, replies: Sequence[Reply], sheet: Sheet) -> Iterable[Job]:
         (reply,) = replies
         if isinstance(reply, Result):
-            word = parse_data(reply.value, "answer of eth_getStorageAt", length=32)
-            sheet.put(self.place, Ok((int.from_bytes(word),)))
+            sheet.put(self.place, Ok((self.value(reply.value),)))
         elif (what := kind(reply)) is Kind.STATE_MISSING:
             raise missing(reply)
         else:
             sheet.put(self.place, Unread(f"{what.value}: {reply.message[:120]}"))
         return ()
+
+
+class Stored(Alone):
+    """One word of storage, as an ordinary eth_getStorageAt."""
+
+    def __init__(self, place: int, word: Word) -> None:
+        super().__init__(place)
+        self.word = word
+
+    def requests(self, sheet: Sheet) -> list[Request]:
+        return [Request("eth_getStorageAt", (self.word.address, f"{self.word.slot:#066x}", sheet.pin))]
+
+    def value(self, given: Any) -> int:
+        return int.from_bytes(parse_data(given, "answer of eth_getStorageAt", length=32))
+
+
+class Creation(Alone):
+    """Creation code of ours with a question of its own."""
+
+    def __init__(self, place: int, code: str, data: bytes) -> None:
+        super().__init__(place)
+        self.code = code + data.hex()
+
+    def requests(self, sheet: Sheet) -> list[Request]:
+        return [Request("eth_call", ({"data": self.code}, sheet.pin))]
+
+    def value(self, given: Any) -> bytes:
+        return parse_data(given, "answer of creation code")
 
 
 class Aggregate(Job):

@@ -13,10 +13,10 @@ from typing import Any
 from monitor.chain import abi
 from monitor.chain.aggregate import CREATED_CODE_BYTES, CREATION_CODE_BYTES, Item
 from monitor.chain.defences import ALL, Defences
-from monitor.chain.jobs import Aggregate, Asked, Direct, Harvest, Job, Logs, Sheet, Stored
+from monitor.chain.jobs import Aggregate, Asked, Creation, Direct, Harvest, Job, Logs, Sheet, Stored
 from monitor.chain.jsonrpc import Reply, Request
 from monitor.core.errors import DecodeError
-from monitor.core.types import Answer, BlockRef, Call, LogQuery, Query, Unread, Word
+from monitor.core.types import Answer, BlockRef, Call, Created, LogQuery, Query, Unread, Word
 
 Send = Callable[[Sequence[Request]], Awaitable[list[Reply]]]
 
@@ -69,6 +69,9 @@ def cut(places: dict[Query, int], sheet: Sheet, code: bytes | None) -> list[Job]
             continue
         if isinstance(query, Word):
             jobs.append(Stored(place, query))
+            continue
+        if isinstance(query, Created):
+            jobs.append(Creation(place, abi.load(query.file).bytecode, query.data))
             continue
         try:
             function = abi.function(query.function)

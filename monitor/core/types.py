@@ -78,6 +78,21 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Created:
+    """What creation code of ours answers: that of a file in abis/, called with `data` behind it and never deployed.
+
+    The answer is one value, its bytes. What cannot be done on a chain is Unread; there is always another way to ask.
+    """
+
+    file: str
+    data: bytes
+    allow_revert: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file} about {len(self.data)} bytes"
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """A decoded log. `args` by the ABI's names."""
 
@@ -89,7 +104,7 @@ class Log:
     log_index: int
 
 
-Query = Call | LogQuery | Word
+Query = Call | LogQuery | Word | Created
 
 
 @dataclass(frozen=True, slots=True)

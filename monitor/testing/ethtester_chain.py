@@ -20,7 +20,7 @@ from monitor.chain.jobs import Asked
 from monitor.chain.port import BlockAt
 from monitor.chain.rpc_chain import TAGS
 from monitor.core.errors import ChainError, ConfigError, DecodeError, Reorged, StateMissing, WrongChain
-from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, Ok, Query, Unread, Word
+from monitor.core.types import Answer, BlockRef, Call, Created, Log, LogQuery, Ok, Query, Unread, Word
 
 if TYPE_CHECKING:
     from eth.abc import BlockHeaderAPI
@@ -105,7 +105,7 @@ class EthTesterChain:
             return Ok(tuple(self._logs(query, block)))
         if isinstance(query, Word):
             return Ok((vm.state.get_storage(to_canonical_address(query.address), query.slot),))
-        return self._call(vm, query)
+        return Unread("no creation code here") if isinstance(query, Created) else self._call(vm, query)
 
     def _call(self, vm: Any, call: Call) -> Answer:
         try:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CONTRACTS = ROOT / "monitor" / "contracts"
 ARTIFACTS = {
     CONTRACTS / "Deployless.yul": ROOT / "abis" / "deployless.json",
+    CONTRACTS / "AaveV3Globals.yul": ROOT / "abis" / "aave_v3_globals.json",
     CONTRACTS / "AaveV3Lens.yul": ROOT / "abis" / "aave_v3_lens.json",
 }
 _SCRIPT = "process.stdout.write(require('solc').compile(require('fs').readFileSync(0, 'utf8')))"

@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from monitor.core.plan import advance
-from monitor.core.types import Answer, BlockRef, Call, Log, LogQuery, MarketRef, Ok, Query, ReadPlan, Reverted, Unread
+from monitor.core.types import (
+    Answer,
+    BlockRef,
+    Call,
+    Created,
+    Log,
+    LogQuery,
+    MarketRef,
+    Ok,
+    Query,
+    ReadPlan,
+    Reverted,
+    Unread,
+)
 from monitor.protocols.aave_v3.records import ZERO
 from tests.protocols.aave_v3_positions import NOW_S, RAY, asset, word
 
@@ -64,6 +77,8 @@ class FakePool:
     def _answer(self, query: Query) -> Answer:
         if isinstance(query, LogQuery):
             return Ok(tuple(log for log in self.logs if log.address == query.address))
+        if isinstance(query, Created):
+            return Unread("no creation code here")
         assert isinstance(query, Call)
         return self.answers.get((query.to, query.function, query.args), Reverted(b"", "no such function"))
 

@@ -17,6 +17,7 @@ from monitor.core.types import (
     Answer,
     BlockRef,
     Call,
+    Created,
     Health,
     Known,
     Leg,
@@ -228,6 +229,7 @@ class ToyChain:
 
 
 def _to(query: Query) -> Address:
+    assert not isinstance(query, Created)
     return query.to if isinstance(query, Call) else query.address
 
 

@@ -30,7 +30,8 @@ from monitor.protocols.aave_v3.cells import (
     unknown_bits,
     unread,
 )
-from monitor.protocols.aave_v3.globals import Globals, own_source, read_globals
+from monitor.protocols.aave_v3.globals import Globals, own_source
+from monitor.protocols.aave_v3.packed import Packed
 from monitor.protocols.aave_v3.records import Facts, ReserveState, State
 from monitor.protocols.aave_v3.verdict import Undecidable, account_of, verdict_of
 from monitor.protocols.columns import I64, U16, U64, Bulk, Columns, Mask, Weights
@@ -51,6 +52,7 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         self._places = np.full(256, -1, np.int64)
         self._places[list(self.modes)] = np.arange(len(self.modes))
         self._bound = Bound(self.modes, self.kinds, FIRST)
+        self._packed = Packed(facts, self.modes[1:])
         self._moment: tuple[Globals, int] | None = None
         self._indexes: dict[int, tuple[int, int]] = {}
         self._cells: dict[int, Cells] = {}
@@ -61,7 +63,7 @@ class AaveV3Bulk(Bulk[Facts, Globals]):
         return AaveV3Bulk(self.facts, modes)
 
     def read_globals(self, block: BlockRef) -> ReadPlan[Globals]:
-        return read_globals(self.facts, self.modes[1:])
+        return self._packed.read()
 
     def prices(self, globals_: Globals) -> Mapping[str, int]:
         return globals_.prices

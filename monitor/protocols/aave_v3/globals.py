@@ -48,36 +48,42 @@ def price_in(globals_: Globals, reserve: ReserveState, category: Category | None
     return globals_.prices.get(reserve.asset)
 
 
-def read_globals(facts: Facts, modes: Sequence[int]) -> ReadPlan[Globals]:
-    """Reserves, prices and these categories in one round; a second for price sources that the facts do not name.
+class Questions:
+    """The getters of a market's globals, with these categories. `keys` are what has a price, the reserves first."""
+
+    def __init__(self, facts: Facts, modes: Sequence[int]) -> None:
+        rules = TABLE[facts.version]
+        sources = [category.source for category in facts.categories] if rules.reserve_e_mode else []
+        self.facts, self.modes = facts, tuple(modes)
+        self.keys = tuple(dict.fromkeys([*(reserve.asset for reserve in facts.reserves), *sources]))
+        self.listing = pool_call(facts, "getReservesList")
+        self.data = [pool_call(facts, "getReserveData", reserve.asset) for reserve in facts.reserves]
+        self.prices = [price_call(facts, key) for key in self.keys]
+        self.categories = {mode: category_calls(facts, rules, mode) for mode in self.modes}
+
+
+def read_globals(asked: Questions, book: Book | None = None) -> ReadPlan[Globals]:
+    """Reserves, prices and categories in one round, but for what is in the book; a second for price sources that the
+    facts do not name.
 
     May raise: ProtocolError where the facts no longer hold.
     """
-    rules = TABLE[facts.version]
-    book = Book()
-    listing = pool_call(facts, "getReservesList")
-    data = {reserve.asset: pool_call(facts, "getReserveData", reserve.asset) for reserve in facts.reserves}
-    keys = [r.asset for r in facts.reserves] + ([c.source for c in facts.categories] if rules.reserve_e_mode else [])
-    yield from book.ask(
-        [
-            listing,
-            *data.values(),
-            *(price_call(facts, key) for key in keys),
-            *(call for mode in modes for call in category_calls(facts, rules, mode)),
-        ]
-    )
-    if book.known(listing) != tuple(r.asset for r in facts.reserves):
+    facts, rules, book = asked.facts, TABLE[asked.facts.version], Book() if book is None else book
+    categories_ = (call for calls in asked.categories.values() for call in calls)
+    yield from book.ask([asked.listing, *asked.data, *asked.prices, *categories_])
+    if book.known(asked.listing) != tuple(r.asset for r in facts.reserves):
         raise ProtocolError("the list of reserves changed since the market's facts were read, or cannot be read")
     if any(reserve.id < 0 for reserve in facts.reserves):
         raise ProtocolError("a reserve was unreadable when the market's facts were read: nobody's holdings are known")
-    found = {mode: category_of(facts, rules, book, mode) for mode in modes}
+    found = {mode: category_of(facts, rules, book, mode) for mode in asked.modes}
     categories = {mode: category for mode, category in found.items() if category is not None}
     sources = {source for category in categories.values() if (source := own_source(category))}
     yield from book.ask(price_call(facts, source) for source in sorted(sources))
-    prices = {key: book.known(price_call(facts, key)) for key in (*keys, *sorted(sources))}
+    prices = {key: book.known(price_call(facts, key)) for key in (*asked.keys, *sorted(sources))}
     reserves, unreadable = {}, {}
-    for reserve in sorted(facts.reserves, key=lambda one: one.id):
-        read = _reserve(book, reserve, data[reserve.asset])
+    pairs = zip(facts.reserves, asked.data, strict=True)
+    for reserve, call in sorted(pairs, key=lambda pair: pair[0].id):
+        read = _reserve(book, reserve, call)
         if isinstance(read, str):
             unreadable[reserve.id] = read
         else:
