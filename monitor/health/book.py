@@ -71,14 +71,15 @@ class Book(Generic[M, G]):
         self.source = source
         self.shadow = Shadow(bulk, source)
         self._words = int(source.take(np.zeros(0, np.int64)).flags.shape[1])
-        self._flagged: tuple[U64, int, I64] | None = None
+        self._flagged: tuple[U64, I64] | None = None
+        self._unseen: I64 = np.arange(len(source))
         self._bands: dict[Fraction, Band] = {}
 
     def update(self, rows: Sequence[int] | I64) -> None:
         """These rows have changed, or are new."""
         changed = np.unique(np.asarray(rows, np.int64))
         self.shadow.update(changed)
-        self._flagged = None
+        self._unseen = merged(self._unseen, changed)
         for band in self._bands.values():
             band.changed(changed)
 
@@ -98,12 +99,7 @@ class Book(Generic[M, G]):
         flagged = self.flagged(globals_, at_s)
         certain = sifted.below[~np.isin(sifted.below, flagged)] if len(flagged) else sifted.below
         rest = self.reckon(globals_, at_s, threshold, merged(sifted.undecided, flagged))
-        if not len(sifted.changed):
-            return Below(merged(certain, rest.rows), rest.unknown, rest.reckoned)
-        fresh = self.sift(globals_, at_s, threshold, sifted.changed)
-        return Below(
-            merged(certain, rest.rows, fresh.rows), merged(rest.unknown, fresh.unknown), rest.reckoned + fresh.reckoned
-        )
+        return Below(merged(certain, rest.rows), rest.unknown, rest.reckoned)
 
     def sift(self, globals_: G, at_s: int, threshold: Fraction, suspects: I64) -> Below:
         """Who of these rows, ascending, is below the threshold or unknown."""
@@ -181,16 +177,15 @@ class Book(Generic[M, G]):
     def flagged(self, globals_: G, at_s: int) -> I64:
         """The rows, ascending, whose flags leave them to the integers. In a market that was read whole: none."""
         masks = self.bulk.unknown_flags(globals_, self._words, at_s)
-        size = len(self.source)
-        if self._flagged is not None and self._flagged[1] == size and np.array_equal(self._flagged[0], masks):
-            return self._flagged[2]
-        found = []
-        for begin in range(0, size, CHUNK):
-            columns = self.source.take(np.arange(begin, min(begin + CHUNK, size)))
-            found.append(begin + np.flatnonzero((columns.flags & masks[columns.mode]).any(axis=1)))
-        rows = merged(*found)
-        self._flagged = masks, size, rows
-        return rows
+        if self._flagged is None or not np.array_equal(self._flagged[0], masks):
+            self._flagged, self._unseen = (masks, np.zeros(0, np.int64)), np.arange(len(self.source))
+        found = [np.setdiff1d(self._flagged[1], self._unseen)]
+        for begin in range(0, len(self._unseen), CHUNK):
+            rows = self._unseen[begin : begin + CHUNK]
+            columns = self.source.take(rows)
+            found.append(rows[(columns.flags & masks[columns.mode]).any(axis=1)])
+        self._flagged, self._unseen = (masks, merged(*found)), np.zeros(0, np.int64)
+        return self._flagged[1]
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

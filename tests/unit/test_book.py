@@ -336,3 +336,25 @@ def test_what_it_takes_in_memory() -> None:
     columns = crowd(of, 20_000, 2)
     arrays = (columns.owners, columns.mode, columns.flags, columns.start, columns.kind, columns.low, columns.high)
     assert sum(array.nbytes for array in arrays) + Book(of.bulk, columns).shadow.nbytes() < 150 * len(columns)
+
+
+def test_who_comes_to_have_an_unknown_bit_is_unknown_and_who_loses_it_is_not() -> None:
+    """The bit alone: no balance, and so no weight, tells of it."""
+    of = market("3.6", 1, 24)
+    globals_ = replace(
+        of.globals_,
+        reserves={number: reserve for number, reserve in of.globals_.reserves.items() if number != 3},
+        unreadable={3: "T3: its reserve data could not be read"},
+    )
+    kept = Kept(crowd(of, 300, 2, (0.98, 1.3)))
+    book = Book(of.bulk, kept)
+    for step in range(4):
+        rows = np.arange(20 * step, 20 * step + 60)
+        changed = crowd(of, len(rows), step, (0.97, 1.2))
+        changed.flags[: 10 * step] |= np.uint64(1 << 2 * 3 + 1)
+        kept.change(rows.tolist(), changed)
+        book.update(rows)
+        verdicts = by_integers(of, kept.columns, globals_, of.at_s)
+        assert sum(verdict is None for verdict in verdicts) >= 10 * step
+        check(book.follow(globals_, of.at_s), verdicts, ONE)
+        check(book.below(globals_, of.at_s), verdicts, ONE)
