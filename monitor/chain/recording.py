@@ -24,7 +24,7 @@ from monitor.chain import abi
 from monitor.chain.port import BlockAt, Chain
 from monitor.core.errors import ChainError, ConfigError, DecodeError
 from monitor.core.plan import run
-from monitor.core.types import Answer, BlockRef, Call, LogQuery, Ok, Query, ReadPlan, Reverted, Unread, Word
+from monitor.core.types import Answer, BlockRef, Call, Created, LogQuery, Ok, Query, ReadPlan, Reverted, Unread, Word
 
 SCHEMA = "levmon.vectors/1"
 LOCAL_CHAIN = 31337
@@ -79,9 +79,9 @@ class Recording:
         return run(plan, self.answerer(block))
 
     def answer(self, block: BlockRef, query: Query) -> Answer:
-        """What came back for one query at that block. Logs are not recorded. May raise: NotRecorded."""
-        if isinstance(query, LogQuery):
-            return Unread("logs are not recorded")
+        """What came back for one query at that block. No logs, nor creation code's answers. May raise: NotRecorded."""
+        if isinstance(query, LogQuery | Created):
+            return Unread("logs and what creation code answers are not recorded")
         if isinstance(query, Word):
             word = self.words.get((block.hash, query.address.lower(), query.slot))
             if word is None:
@@ -149,7 +149,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 class Recorder:
-    """A Chain that hands everything on to another one and keeps the calls with their answers. Logs are not kept."""
+    """A Chain that hands everything on to another one and keeps calls and words with their answers, no logs."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
@@ -167,7 +167,7 @@ class Recorder:
         """May raise: ChainError."""
         answers = await self._chain.ask(queries, block)
         for query, answer in zip(queries, answers, strict=True):
-            if not isinstance(query, LogQuery):
+            if not isinstance(query, LogQuery | Created):
                 self._kept[block.hash, query] = answer
         return answers
 

@@ -36,7 +36,6 @@ from monitor.core.types import (
     Call,
     Health,
     Known,
-    LogQuery,
     MarketRef,
     NoDebt,
     Ok,
@@ -285,7 +284,7 @@ def _bent(sample: Sample) -> Iterator[tuple[Call | Word, Ok]]:
 
     def answer(query: Query) -> Answer:
         told = sample.answer(query)
-        if not isinstance(query, LogQuery) and isinstance(told, Ok):
+        if isinstance(query, Call | Word) and isinstance(told, Ok):
             asked.setdefault(query, told)
         return told
 
