@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from monitor.core.actions import Intent, Step, Swap, Template
+from monitor.core.actions import ROUNDING, Intent, Step, Swap, Template
 from monitor.core.curve import Curve, largest
 from monitor.core.types import Address, Position
 from monitor.core.units import BPS, WAD, format_ratio, format_units, mul_div_down
@@ -346,6 +346,6 @@ def _bounded(room: _Room, step: Step, swap: Swap, debt: Holding) -> Step:
 
 def _short_of(swap: Swap, amount: int) -> str:
     """What stands in the way of repaying one unit more than is feasible."""
-    if amount > swap.sold.most or swap.sold.at(amount) > swap.held:
+    if amount > swap.sold.most or swap.sold.at(amount) + ROUNDING > swap.held:
         return f"the {swap.symbol} that may be taken"
     return "the slippage that the owner allows"
