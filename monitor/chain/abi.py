@@ -7,8 +7,11 @@ checksummed.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from eth_utils.crypto import keccak
 
 from monitor.chain import static_words
 from monitor.core.errors import DecodeError
+from monitor.core.registry import PACKAGE
 from monitor.core.types import Address, Log
 
 checksum, split_tuple = static_words.checksum, static_words.split_tuple
@@ -121,10 +125,18 @@ class Abi:
     bytecode: str
 
 
+def _folders() -> Iterator[Path]:
+    """levmon's own, and `abis` inside each package that brings a protocol by entry point."""
+    yield from (_SHIPPED, _SOURCE)
+    for entry in sorted(entry_points(group=PACKAGE), key=lambda e: (e.name, e.value)):
+        found = find_spec(entry.module.partition(".")[0])
+        yield from (Path(place) / "abis" for place in (found and found.submodule_search_locations) or ())
+
+
 @cache
 def load(name: str) -> Abi:
     """The ABI file `name` of abis/. May raise: DecodeError when there is none."""
-    path = next((p for p in (_SHIPPED / f"{name}.json", _SOURCE / f"{name}.json") if p.exists()), None)
+    path = next((p for folder in _folders() if (p := folder / f"{name}.json").exists()), None)
     if path is None:
         raise DecodeError(f"no ABI file {name}.json", hint="abis/ holds one JSON file per contract")
     content = json.loads(path.read_text())

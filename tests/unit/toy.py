@@ -35,6 +35,7 @@ from monitor.core.types import (
     Rule,
     Side,
     Unit,
+    Unknown,
     Unreadable,
 )
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
@@ -100,12 +101,14 @@ class Toy(Protocol[Facts, int]):
 
     def evaluate(self, position: Position, context: int | None = None, at_s: int | None = None) -> Health:
         state: State = position.state
+        unit = Unit("USD", 0)
+        if state.asset not in position.prices:
+            return Health(position.id, position.block, Unknown("no price"), unit)
         collateral = state.collateral * position.prices[state.asset] // WAD
         legs = (
             Leg(Side.COLLATERAL, state.asset, "TOY", 0, collateral, WAD, 18, collateral, 10_000),
             Leg(Side.DEBT, COIN, "COIN", 0, state.debt, WAD, 18, state.debt, 0),
         )
-        unit = Unit("USD", 0)
         if not state.debt:
             return Health(position.id, position.block, NoDebt(), unit, {"factor": 0}, legs=legs[:1])
         up = state.debt - 1 if state.version == 2 else 0
