@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,10 @@ import click
 from monitor.chain.port import BlockAt
 from monitor.cli.options import Block, json_option, source_options
 from monitor.core.errors import ConfigError
+from monitor.core.types import BlockRef
 
 if TYPE_CHECKING:
+    from monitor.chain.recording import Recorder
     from monitor.cli.session import Open, Session
     from monitor.cli.targets import Wanted
     from monitor.pipeline.verify import Comparison, Verification
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "levmon.verification/1"
 MOST_BLOCKS = 100_000
 SHOWN = 20
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Blocks(click.ParamType[tuple[BlockAt, ...]]):
@@ -60,9 +64,22 @@ class Blocks(click.ParamType[tuple[BlockAt, ...]]):
     type=click.IntRange(0, 1000),
     help="How many recent borrowers of each market to compare as well.  [default: 60; 0 when owners are given]",
 )
+@click.option(
+    "--record",
+    "kept",
+    type=FILE,
+    help="Write calls and answers to a file (gzip if it ends in .gz): what was compared, for --replay.",
+)
+@click.option("--replay", "replayed", type=FILE, help="Compare what such a file holds, without a chain.")
 @json_option
 def command(
-    owners: tuple[str, ...], blocks: tuple[BlockAt, ...], sample: int | None, as_json: bool, **source: Any
+    owners: tuple[str, ...],
+    blocks: tuple[BlockAt, ...],
+    sample: int | None,
+    kept: Path | None,
+    replayed: Path | None,
+    as_json: bool,
+    **source: Any,
 ) -> int:
     """Recompute positions from raw state, and compare all numbers with the contract's own getter.
 
@@ -72,9 +89,14 @@ def command(
     """
     from monitor.cli.targets import Wanted
 
-    wanted = Wanted(**source, owners=owners, every_market=True)
-    size = sample if sample is not None else 0 if owners else 60
-    done = asyncio.run(_verify(wanted, blocks, size, as_json))
+    if replayed is not None:
+        if owners or kept is not None or sample is not None or any(source.values()):
+            raise ConfigError("--replay takes everything from its file", hint="name nothing beside it but --json")
+        done = asyncio.run(_replay(replayed, as_json))
+    else:
+        wanted = Wanted(**source, owners=owners, every_market=True)
+        size = sample if sample is not None else 0 if owners else 60
+        done = asyncio.run(_verify(wanted, blocks, size, kept, as_json))
     compared = [one for _, verification in done for one in verification.comparisons]
     exact = sum(one.exact for one in compared)
     different = sum(bool(one.difference) for one in compared)
@@ -86,33 +108,59 @@ def command(
     return 0 if compared and exact == len(compared) and not any(v.trouble for _, v in done) else 3
 
 
-async def _verify(
-    wanted: Wanted, blocks: tuple[BlockAt, ...], sample: int, as_json: bool
-) -> list[tuple[str, Verification]]:
-    from monitor.cli.session import opened
+async def _replay(path: Path, as_json: bool) -> list[tuple[str, Verification]]:
+    from monitor.chain import recording
+    from monitor.pipeline.recorded import replay
 
+    done = [(str(one.ref), one) for one in await replay(recording.load(path))]
+    for name, verification in done if as_json else ():
+        for line in _json_lines(name, verification):
+            click.echo(line)
+    return done
+
+
+async def _verify(
+    wanted: Wanted, blocks: tuple[BlockAt, ...], sample: int, kept: Path | None, as_json: bool
+) -> list[tuple[str, Verification]]:
+    from monitor.chain import recording
+    from monitor.cli.session import opened
+    from monitor.pipeline.recorded import content, fetch_code_hashes
+
+    recorders: dict[int, Recorder] = {}
+    codes: dict[str, dict[str, str]] = {}
     done: list[tuple[str, Verification]] = []
     async with opened(wanted, blocks[0]) as session:
         if not any(chain.markets() for chain in session.chains):
             raise ConfigError("there is nothing to compare", hint="name a market with --market, or owners")
         for at in blocks:
             for chain in session.chains:
-                found = await _at(session, chain, at, sample)
+                block = chain.first if chain.first is not None and at == "latest" else await chain.chain.block(at)
+                recorder = recorders.setdefault(chain.chain_id, recording.Recorder(chain.chain)) if kept else None
+                found = await _at(session, chain, block, sample, recorder)
+                if recorder is not None:
+                    codes[block.hash] = await fetch_code_hashes(chain.chain, recorder.contracts(), block)
                 done += found
                 if as_json:
                     for name, verification in found:
                         for line in _json_lines(name, verification):
                             click.echo(line)
+    if kept is not None:
+        recording.save(kept, content([one for _, one in done], list(recorders.values()), codes))
     return done
 
 
-async def _at(session: Session, chain: Open, at: BlockAt, sample: int) -> list[tuple[str, Verification]]:
+async def _at(
+    session: Session, chain: Open, block: BlockRef, sample: int, recorder: Recorder | None
+) -> list[tuple[str, Verification]]:
+    """With a recorder nothing is remembered: a recording holds all that its numbers rest on."""
+    from monitor.pipeline.memory import ShortMemory
     from monitor.pipeline.verify import verify
 
     names = chain.markets()
     owners = {ref: [subject.owner for subject in chain.subjects if subject.ref == ref] for ref in names}
-    block = chain.first if chain.first is not None and at == "latest" else await chain.chain.block(at)
-    return [(names[one.ref], one) for one in await verify(chain.chain, owners, session.memory, block, sample)]
+    memory = session.memory if recorder is None else ShortMemory()
+    found = await verify(recorder or chain.chain, owners, memory, block, sample)
+    return [(names[one.ref], one) for one in found]
 
 
 def _tell(done: list[tuple[str, Verification]]) -> None:

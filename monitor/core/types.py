@@ -153,6 +153,12 @@ class MarketRef:
         tail = f"/{self.id}" if self.id else ""
         return f"eip155:{self.chain_id}/{self.protocol}/{self.address}{tail}"
 
+    @classmethod
+    def parse(cls, text: str) -> MarketRef:
+        """The market that `str` wrote so. May raise: ValueError."""
+        chain, protocol, address, *identity = text.split("/", 3)
+        return cls(int(chain.removeprefix("eip155:")), protocol, address, identity[0] if identity else None)
+
     def position_id(self, owner: Address) -> str:
         """The text id of the owner's position here."""
         return f"{self}/{owner}"

@@ -64,7 +64,7 @@ def samples(recording: Recording) -> list[Sample]:
     found = []
     for sample in recording.samples:
         market, _, owner = sample["position"].rpartition("/")
-        block, ref = block_of(sample), market_of(market)
+        block, ref = block_of(sample), MarketRef.parse(market)
         protocol = protocol_named(ref.protocol)
         static = recording.replay(protocol.static(ref, block), block)
         for facts in protocol.candidates(static) or (static,):
@@ -77,12 +77,6 @@ def samples(recording: Recording) -> list[Sample]:
                 found.append(one)
                 break
     return found
-
-
-def market_of(text: str) -> MarketRef:
-    """The market of `eip155:1/aave-v3/0x...` or `eip155:1/morpho-blue/0x.../0xid`, as `str(MarketRef)` writes it."""
-    chain, protocol, address, *identity = text.split("/", 3)
-    return MarketRef(int(chain.removeprefix("eip155:")), protocol, address, identity[0] if identity else None)
 
 
 def varied(many: Iterable[Sample]) -> list[Sample]:

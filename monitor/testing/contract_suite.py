@@ -325,7 +325,7 @@ def _judge(
         assert context is not None or not isinstance(verdict, Known) or verdict.unhealthy, "liquidatable and healthy"
     assert health.position_id == found.id
     assert health.block == found.block
-    subject = report.Subject(_market_of(found), "market", found.owner)
+    subject = report.Subject(MarketRef.parse(found.id.rpartition("/")[0]), "market", found.owner)
     told = (
         report.of_unreadable(subject, found)
         if isinstance(found, Unreadable)
@@ -343,11 +343,6 @@ def _judge(
         {} if isinstance(found, Unreadable) else health.reported
     )
     return health
-
-
-def _market_of(found: Position | Unreadable) -> MarketRef:
-    chain, protocol, address, *_ = found.id.split("/")
-    return MarketRef(int(chain.removeprefix("eip155:")), protocol, address)
 
 
 def _told(sample: Sample, context: Any) -> None:

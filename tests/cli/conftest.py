@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.chain import recording
 from monitor.cli import app
 from tests.cli.wire import Wire
 from tests.localnet_fixtures import AnvilAave
@@ -85,3 +86,30 @@ def local(wire: Wire, anvil_aave: AnvilAave, home: Path) -> AnvilAave:
     """The local market, with a levmon.toml for all its borrowers in the current directory."""
     (home / "levmon.toml").write_text(config_for(wire.url, anvil_aave.market.provider, anvil_aave.market.borrowers))
     return anvil_aave
+
+
+def find_every_touch(levmon: Levmon, path: Path) -> None:
+    """Change each number of the state and of the contract's own answers, with and without a digest that fits."""
+    content = dict(recording.load(path).content)
+    content.pop("digest")
+    assert all(len(code) == 66 for codes in content["codes"].values() for code in codes.values())
+    found = 0
+    for at, call in enumerate(content["calls"]):
+        if "result" not in call or len(call["result"]) < 66:
+            continue
+        last = int(call["result"][-2:], 16) ^ 1
+        touched = {**call, "result": f"{call['result'][:-2]}{last:02x}"}
+        calls = [*content["calls"][:at], touched, *content["calls"][at + 1 :]]
+        told = path.with_name("touched.json.gz")
+        recording.save(told, {**content, "calls": calls})
+        found += levmon("verify", "--replay", str(told)).code != 0
+        text = path.read_text().replace(call["result"], touched["result"])
+        told = path.with_name("touched.json")
+        told.write_text(text)
+        ran = levmon("verify", "--replay", str(told))
+        assert ran.code == 2
+        assert "its digest does not fit" in ran.err
+    assert found >= 4, "numbers decide; texts, and what lies beside the verdict, only the digest keeps"
+    samples = [{**one, "expected": dict.fromkeys(one["expected"], "7")} for one in content["samples"]]
+    recording.save(path.with_name("other.json"), {**content, "samples": samples})
+    assert levmon("verify", "--replay", str(path.with_name("other.json"))).code == 1
