@@ -279,8 +279,7 @@ async def _figures(scene: Scene, result: Run) -> None:
     result.requests = traffic.requests - requests
     result.gas = scene.best.gas_an_account or 0
     result.entries = len(swept.columns.kind) / result.count
-    debts = (swept.columns.kind & 1 == 0).sum() / result.count if scene.survey.stables else 0.0
-    result.slots = 2 + result.entries + float(debts)
+    result.slots = 2 + result.entries  # nobody has ever had a stable debt here, and so none is asked for
 
 
 def figures(run_: Run) -> list[Figure]:
