@@ -16,9 +16,13 @@ def command(name: str | None, as_json: bool) -> None:
     """Which protocols, rule versions and markets levmon knows.
 
     With NAME (such as aave-v3): its markets by the names that --market accepts, each address with its source.
+    `levmon protocols list`: one line for each rule version, with its proof, chains and actions.
     """
     from monitor.core import registry
 
+    if name == "list":
+        _list(as_json)
+        return
     chosen = registry.protocols() if name is None else {name: registry.protocol(name)}
     if as_json:
         for key, protocol in chosen.items():
@@ -39,6 +43,27 @@ def command(name: str | None, as_json: bool) -> None:
         for market, deployment in chosen[name].deployments.items():
             where = f"{deployment.address}/{deployment.id}" if deployment.id else deployment.address
             click.echo(f"{market}  (chain {deployment.chain_id})\n  {where}\n  source: {deployment.source}")
+
+
+def _list(as_json: bool) -> None:
+    """What levmon can do for each protocol, and what shows that its numbers are right."""
+    from monitor.core import registry
+
+    for key, protocol in registry.protocols().items():
+        chains = sorted({deployment.chain_id for deployment in protocol.deployments.values()})
+        actions = sorted({template.kind for template in protocol.templates})
+        for version in protocol.versions:
+            count = version.recorded
+            if as_json:
+                row = {"schema": "levmon.proof/1", "protocol": key, "version": version.name, "chains": chains}
+                proof = {"compared": count, "exact": count, "how": version.proof}
+                click.echo(json.dumps({**row, "actions": actions, "proof": proof}))
+                continue
+            click.echo(click.style(f"{key} {version.name}", bold=True))
+            told = f"{count} of {count} recorded accounts exact" if count else "no recorded account"
+            click.echo(f"  proof    {told}; {version.proof}")
+            click.echo(f"  chains   {', '.join(map(str, chains)) or 'none by name'}")
+            click.echo(f"  actions  {', '.join(actions) or 'none: watched only'}")
 
 
 def _as_dict(key: str, protocol: object) -> dict[str, object]:

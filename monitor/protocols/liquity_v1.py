@@ -139,7 +139,7 @@ class LiquityV1(Protocol[Facts, None]):
     name = "liquity-v1"
     title = "Liquity V1"
     versions: ClassVar[Sequence[Version]] = (
-        Version("1", "recorded contracts of the deployed commit: ratios and liquidations equal, both modes"),
+        Version("1", "recorded contracts of the deployed commit: ratios and liquidations equal, both modes", 119),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {

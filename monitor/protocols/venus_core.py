@@ -29,7 +29,7 @@ class VenusCore(CompoundFork):
     title = "Venus Core"
     variant = Variant(pools=True, vai={(56, _UNITROLLER): _VAI_CONTROLLER})
     versions: ClassVar[Sequence[Version]] = (
-        Version("10.3.0", "recorded contracts: liquidity, accrual, every liquidation call and its amounts equal"),
+        Version("10.3.0", "recorded contracts: liquidity, accrual, every liquidation call and its amounts equal", 65),
     )
     deployments: ClassVar[Mapping[str, Deployment]] = {
         "bnb/venus-core": Deployment(56, _UNITROLLER, f"{_FILE}, Unitroller"),

@@ -79,7 +79,7 @@ class AaveV2(Protocol[Facts, Context]):
     name = "aave-v2"
     title = "Aave V2"
     versions: ClassVar[Sequence[Version]] = (
-        Version("2", "recorded contracts: all six numbers, every liquidation call and its amounts equal"),
+        Version("2", "recorded contracts: all six numbers, every liquidation call and its amounts equal", 65),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {

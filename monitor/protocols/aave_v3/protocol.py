@@ -67,13 +67,18 @@ FIELDS = (
     "healthFactor",
 )
 
+RECORDED = {"3.0": 68, "3.3": 69, "3.4": 71, "3.5": 72, "3.6": 68, "3.7": 65}
+"""Accounts by version; see base.Version."""
+
 
 class AaveV3(Protocol[Facts, Context]):
     """Aave V3.0 to 3.7 and forks; a market is its PoolAddressesProvider."""
 
     name = "aave-v3"
     title = "Aave V3"
-    versions: ClassVar[Sequence[Version]] = tuple(Version(r.version, r.proof) for r in TABLE.values())
+    versions: ClassVar[Sequence[Version]] = tuple(
+        Version(r.version, r.proof, RECORDED.get(r.version, 0)) for r in TABLE.values()
+    )
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS
     facts_type = Facts
     templates: ClassVar[tuple[Template, ...]] = TEMPLATES

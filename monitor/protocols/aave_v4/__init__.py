@@ -79,7 +79,7 @@ class AaveV4(Protocol[Facts, Context]):
     name = "aave-v4"
     title = "Aave V4"
     versions: ClassVar[Sequence[Version]] = (
-        Version("1", "recorded contracts: all seven numbers, every liquidation call and its amounts equal"),
+        Version("1", "recorded contracts: all seven numbers, every liquidation call and its amounts equal", 60),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS

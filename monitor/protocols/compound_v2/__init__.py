@@ -20,7 +20,7 @@ class CompoundV2(CompoundFork):
     title = "Compound V2"
     variant = Variant(deprecates=True)
     versions: ClassVar[Sequence[Version]] = (
-        Version("a3214f67", "recorded contracts: liquidity, accrual, every liquidation call and its amounts equal"),
+        Version("a3214f67", "recorded contracts: liquidity, accrual, every liquidation call and its amounts equal", 64),
     )
     deployments: ClassVar[Mapping[str, Deployment]] = {
         "ethereum/compound-v2": Deployment(

@@ -84,7 +84,7 @@ class CompoundV3(Protocol[Facts, Context]):
     name = "compound-v3"
     title = "Compound V3"
     versions: ClassVar[Sequence[Version]] = (
-        Version("comet", "recorded contracts: balances, verdicts, absorptions and their amounts equal"),
+        Version("comet", "recorded contracts: balances, verdicts, absorptions and their amounts equal", 75),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS

@@ -62,7 +62,7 @@ class CrvUsd(Protocol[Facts, None]):
     name = "crvusd"
     title = "crvUSD and LlamaLend"
     versions: ClassVar[Sequence[Version]] = (
-        Version("v1", "recorded contracts: health, debt, x_down, every liquidate and its amounts equal"),
+        Version("v1", "recorded contracts: health, debt, x_down, every liquidate and its amounts equal", 67),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {}

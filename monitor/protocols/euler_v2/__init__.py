@@ -77,7 +77,7 @@ class EulerV2(Protocol[Facts, None]):
     name = "euler-v2"
     title = "Euler V2"
     versions: ClassVar[Sequence[Version]] = (
-        Version("evk-5b98b42", "recorded contracts: liquidity, every checkLiquidation and its amounts equal"),
+        Version("evk-5b98b42", "recorded contracts: liquidity, every checkLiquidation and its amounts equal", 65),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {}

@@ -72,7 +72,7 @@ class LiquityV2(Protocol[Facts, Context]):
     name = "liquity-v2"
     title = "Liquity V2"
     versions: ClassVar[Sequence[Version]] = (
-        Version("bold", "recorded contracts: debts, ratios, liquidations and their amounts equal"),
+        Version("bold", "recorded contracts: debts, ratios, liquidations and their amounts equal", 101),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {

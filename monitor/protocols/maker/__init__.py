@@ -85,7 +85,7 @@ class Maker(Protocol[Facts, Context]):
     name = "maker"
     title = "Sky (Maker)"
     versions: ClassVar[Sequence[Version]] = (
-        Version("dss", "recorded contracts: bark, drip and pokes, refusals and auctioned amounts equal"),
+        Version("dss", "recorded contracts: bark, drip and pokes, refusals and auctioned amounts equal", 101),
     )
     facts_type = Facts
     deployments: ClassVar[Mapping[str, Deployment]] = {

@@ -72,7 +72,7 @@ class MorphoBlue(Protocol[Facts, None]):
     name = "morpho-blue"
     title = "Morpho Blue"
     versions: ClassVar[Sequence[Version]] = (
-        Version("1.0.0", "recorded contracts: health, accrual and liquidation amounts equal"),
+        Version("1.0.0", "recorded contracts: health, accrual and liquidation amounts equal", 128),
     )
     facts_type = Facts
     templates: ClassVar[tuple[Template, ...]] = TEMPLATES
