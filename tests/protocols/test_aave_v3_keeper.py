@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
 from monitor.core.types import Position
 from monitor.core.units import UINT256_MAX
@@ -166,6 +167,21 @@ def test_a_purse_does_not_liquidate_itself() -> None:
     gone = PROTOCOL.liquidated(good, good.paid, context(found, grace=NOW_S + 9), NOW_S)
     assert gone.refused
     assert nothing_moves(gone)
+
+
+def test_what_a_flash_loan_is_told() -> None:
+    pair, trade = only(account()), GuardSetup(asset(7), asset(8), asset(9), (500,))
+    intent = PROTOCOL.flash_liquidation(pair, trade, 500, 7, NOW_S + 60)
+    assert (intent.kind, intent.to, intent.owner) == ("aave-v3/liquidate-flash", asset(7), OWNER)
+    assert intent.args == {
+        "collateral": asset(0),
+        "debt": asset(1),
+        "cover": pair.amount,
+        "min_profit": 7,
+        "deadline": NOW_S + 60,
+        "router": asset(8),
+        "fee": 500,
+    }
 
 
 def test_gas_grows_with_the_debts_that_are_written_off() -> None:
