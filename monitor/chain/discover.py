@@ -47,6 +47,8 @@ class Naming:
     event: bytes
     place: int
     """Which topic; 0 is the event itself."""
+    inside: bytes = b""
+    """the first topic, where one contract logs for many markets"""
 
     @property
     def watch(self) -> Watch:
@@ -165,7 +167,8 @@ class Discovery:
     async def _ask(self, first: int, last: int) -> tuple[list[str], str]:
         """May raise: TooWide, ChainError."""
         numbers = sorted({last, *_spread(first, last, self._checked)})
-        span = {"address": self._naming.contract, "topics": ["0x" + self._naming.event.hex()]}
+        topics = ["0x" + topic.hex() for topic in (self._naming.event, self._naming.inside) if topic]
+        span = {"address": self._naming.contract, "topics": topics}
         group = 1  # headers and logs of one endpoint
         requests = [Request("eth_getLogs", (span | {"fromBlock": hex(first), "toBlock": hex(last)},), group)]
         requests += [Request("eth_getBlockByNumber", (hex(number), False), group) for number in numbers]
@@ -200,7 +203,8 @@ class Discovery:
             all_logs = parse_logs(whole, block)
             if bloom_of(all_logs) != bloom:
                 raise BadAnswer(f"the logs of block {number} do not make up its bloom filter: some are missing")
-            if only(self._naming.watch, all_logs):
+            left_out = only(self._naming.watch, all_logs)
+            if any(log.topics[1:2] == (self._naming.inside,) or not self._naming.inside for log in left_out):
                 raise BadAnswer(f"block {number} has logs that were left out of its range")
         return block.hash
 
@@ -209,12 +213,14 @@ class Discovery:
         fresh = Cursor(first, first, "", {})
         try:
             content = parse(self._file.read_bytes())
-            told = (content["schema"], content["chain_id"], content["contract"], content["event"], content["place"])
+            told = [content[name] for name in ("schema", "chain_id", "contract", "event", "place")]
+            told.append(content.get("inside", ""))  # of older files
             cursor = Cursor(content["first"], content["next"], content["hash"], dict.fromkeys(content["accounts"]))
         except (OSError, BadAnswer, KeyError, TypeError):
             return fresh
         naming = self._naming
-        mine = (SCHEMA, self._chain.chain_id, naming.contract.lower(), naming.event.hex(), naming.place)
+        which = (naming.contract.lower(), naming.event.hex(), naming.place, naming.inside.hex())
+        mine = [SCHEMA, self._chain.chain_id, *which]
         if told != mine or cursor.first != first or not first < cursor.next <= last.number + 1:
             return fresh
         block = await self._chain.block(cursor.next - 1)
@@ -231,6 +237,7 @@ class Discovery:
             "contract": naming.contract.lower(),
             "event": naming.event.hex(),
             "place": naming.place,
+            "inside": naming.inside.hex(),
             "first": cursor.first,
             "next": cursor.next,
             "hash": cursor.hash,
@@ -287,7 +294,8 @@ def _named(reply: Result, naming: Naming, first: int, last: int) -> list[Found]:
         number = parse_quantity(entry.get("blockNumber"), "log block", bits=64)
         topics = [parse_data(topic, "log topic", length=32) for topic in entry["topics"]]
         address = "0x" + parse_data(entry.get("address"), "log address", length=20).hex()
-        if address != naming.contract.lower() or topics[:1] != [naming.event] or not first <= number <= last:
+        wanted = [naming.event, *([naming.inside] if naming.inside else [])]
+        if address != naming.contract.lower() or topics[: len(wanted)] != wanted or not first <= number <= last:
             raise BadAnswer("a log came that was not asked for")
         if len(topics) <= naming.place or any(topics[naming.place][:12]):
             raise BadAnswer("a log names no account where it should")

@@ -46,7 +46,7 @@ async def fetch_borrowers(
 def naming_of(whole: Whole) -> Naming:
     """The logs that name the market's borrowers."""
     contract, event, place = whole.borrowed
-    return Naming(contract, abi.event(event).topic, place)
+    return Naming(contract, abi.event(event).topic, place, whole.inside)
 
 
 async def _settled(chain: RpcChain, block: BlockRef) -> BlockRef:

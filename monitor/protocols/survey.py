@@ -8,7 +8,6 @@ missing here is never an empty position.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,11 +19,22 @@ from monitor.protocols.columns import I64, U8, U16, U64, Columns, Mask
 
 @dataclass(frozen=True, slots=True)
 class Getter:
-    """A view with the account as its only argument that answers one word below `2**bits`."""
+    """A view with the account as its last argument, one word of whose answer is a number below `2**bits`.
+
+    `before`: the words of the arguments before it; `place`: which of the answer's `words` words it is.
+    """
 
     contract: Address
     selector: bytes
     bits: int = 128
+    before: bytes = b""
+    place: int = 0
+    words: int = 1
+
+    @property
+    def head(self) -> bytes:
+        """The call without the account."""
+        return self.selector + self.before
 
 
 @dataclass(slots=True)
@@ -55,11 +65,14 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey(ABC):
-    """One market's questions. Kinds below `64 * width` are bits of the flags; others hang on those."""
+class Survey:
+    """One market's questions. Kinds below `64 * width` are bits of the flags; others hang on those.
 
-    flags: Getter
-    mode: Getter
+    Without flags all balances are read of everybody. Without a lens only the rungs of single words can be stood on.
+    """
+
+    flags: Getter | None
+    mode: Getter | None
     width: int
     """How many 64-bit words the flags take."""
     balances: Mapping[int, Getter] = field(hash=False)
@@ -69,22 +82,22 @@ class Survey(ABC):
     within: Mapping[int, tuple[int, ...]] = field(hash=False)
     """Kinds that are read where this one is not zero."""
     lens: str
-    """The lens's file in abis/."""
+    """The lens's file in abis/; empty without one."""
 
-    @abstractmethod
     def question(self, owners: U8, room: int, least: int, slots: tuple[int, int] = (0, 0)) -> bytes:
         """The lens's input: `room` bytes at most for the answer, `least` gas before each account.
 
         `slots`: of the mappings of flags and modes, for a lens that runs in the place of the contract that has both.
         """
+        raise AssertionError("this market has no lens")
 
-    @abstractmethod
     def reading(self, answer: bytes, count: int) -> Reading:
         """The lens's answer about the first of `count` accounts. May raise: DecodeError."""
+        raise AssertionError("this market has no lens")
 
     def getters(self) -> tuple[Getter, ...]:
         """Each once."""
-        return tuple(dict.fromkeys((self.flags, self.mode, *self.balances.values())))
+        return tuple(dict.fromkeys(one for one in (self.flags, self.mode, *self.balances.values()) if one is not None))
 
     def known_bits(self) -> Mask:
         """(64 * width,): bits that have a balance to read."""
@@ -94,6 +107,9 @@ class Survey(ABC):
 
     def called_for(self, flags: U64) -> tuple[I64, U16]:
         """(row, kind) of each balance that the flags call for, by row and kind."""
+        if self.flags is None:
+            kinds = np.array(sorted(self.balances), np.uint16)
+            return np.repeat(np.arange(len(flags)), len(kinds)), np.tile(kinds, len(flags))
         row, kind = np.nonzero(bits_of(flags) & self.known_bits())
         return row, kind.astype(np.uint16)
 

@@ -48,3 +48,5 @@ class Whole:
     """the log with which every debt begins: contract, `abi.Event`, and the number of the topic that is the borrower"""
     symbols: Mapping[str, str]
     """of price keys"""
+    inside: bytes = b""
+    """the first topic of the log with which debts begin, where one contract logs for many markets"""

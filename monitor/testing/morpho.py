@@ -59,8 +59,7 @@ def deploy(chain: DevChain, lltv_wad: int = 86 * WAD // 100) -> MorphoMarket:
     chain.send(admin, morpho, f"createMarket({PARAMS})", params)
     market = MorphoMarket(morpho, identity(params), params, admin, lender)
     set_price(chain, market, 2_000 * 10**24)
-    fund(chain, market, loan, lender, 10**12)
-    chain.send(lender, morpho, f"supply({PARAMS},uint256,uint256,address,bytes)", params, 10**12, 0, lender, b"")
+    _lend(chain, market)
     return market
 
 
@@ -87,6 +86,13 @@ def beside(chain: DevChain, first: MorphoMarket, lltv_wad: int) -> MorphoMarket:
 def identity(params: tuple[str, str, str, str, int]) -> str:
     """The id of a market with these parameters as 0x text."""
     return "0x" + keccak(encode(("address", "address", "address", "address", "uint256"), params)).hex()
+
+
+def _lend(chain: DevChain, market: MorphoMarket) -> None:
+    lender = market.lender
+    fund(chain, market, market.params[0], lender, 10**12)
+    supply = f"supply({PARAMS},uint256,uint256,address,bytes)"
+    chain.send(lender, market.morpho, supply, market.params, 10**12, 0, lender, b"")
 
 
 def set_price(chain: DevChain, market: MorphoMarket, price: int) -> None:

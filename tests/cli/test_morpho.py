@@ -127,6 +127,14 @@ def test_rescued_by_hand_and_unattended(net: localnet.Localnet, room: Room) -> N
     assert 1.4 <= health(room, 1) < 1.407
 
 
+def test_all_borrowers_of_the_market_are_found_and_judged(net: localnet.Localnet, room: Room) -> None:
+    found = room.run("discover", "morpho")
+    assert all(owner in found for owner in market_of(net).borrowers)
+    fall(room, net, 98)
+    below = [one for one in room.objects("scan", "morpho", code=1) if one["schema"] == "levmon.position/1"]
+    assert [one["owner"] for one in below if one["liquidatable"]] == [market_of(net).borrowers[0]]
+
+
 def test_liquidated_for_what_was_predicted(net: localnet.Localnet, room: Room) -> None:
     fall(room, net, 60)
     room.signer()

@@ -21,7 +21,7 @@ from monitor.chain.bulk.rung import Rung
 from monitor.chain.bulk.wire import RungFailed, TooMuch, Wire
 from monitor.core.errors import DecodeError
 from monitor.protocols.columns import U8
-from monitor.protocols.survey import Part, Survey
+from monitor.protocols.survey import Getter, Part, Survey
 
 LEAST_GAS = 3_000_000
 """More than any one account takes through the stubs or through real getters in proxies."""
@@ -35,19 +35,22 @@ class OverrideLens(Rung):
     """The best: one call, about what the storage reads themselves cost."""
 
     name = "lens by state override"
+    by_lens = True
     most = 5_000
 
     def __init__(self, survey: Survey) -> None:
         super().__init__(survey)
         self._overrides: dict[str, Any] = {}
         self._slots = 0, 0
+        self._place = ""
 
     async def prepare(self, wire: Wire, owners: U8) -> None:
         survey = self.survey
+        its_flags, its_mode = of_lens(survey)
         places = await locate(wire, survey.getters())
-        flags, mode = places.get(survey.flags), places.get(survey.mode)
+        flags, mode = places.get(its_flags), places.get(its_mode)
         whole = flags is not None and (flags.shift, flags.bits) == (0, 256)
-        if flags is None or mode is None or not whole or mode.shift or survey.flags.contract != survey.mode.contract:
+        if flags is None or mode is None or not whole or mode.shift or its_flags.contract != its_mode.contract:
             raise RungFailed("where the market keeps its accounts' flags and modes could not be found")
         self._slots = flags.slot, mode.slot
         asked = Counter(getter.contract for getter in survey.getters())
@@ -56,17 +59,19 @@ class OverrideLens(Rung):
             for getter, place in places.items()
             if asked[getter.contract] == 1
         }
-        self._overrides[survey.flags.contract] = {"code": abi.load(survey.lens).bytecode}
+        self._place = its_flags.contract
+        self._overrides[self._place] = {"code": abi.load(survey.lens).bytecode}
 
     async def read(self, wire: Wire, owners: U8) -> Part:
         question = self.survey.question(owners, NO_LIMIT, LEAST_GAS, self._slots)
-        return _part(self, await wire.call(question, self.survey.flags.contract, self._overrides), len(owners))
+        return _part(self, await wire.call(question, self._place, self._overrides), len(owners))
 
 
 class CreatedLens(Rung):
     """Needs nothing of the endpoint but eth_call."""
 
     name = "lens as creation code"
+    by_lens = True
 
     def __init__(self, survey: Survey) -> None:
         super().__init__(survey)
@@ -81,6 +86,13 @@ class CreatedLens(Rung):
         least = LEAST_GAS + GAS_A_CREATED_BYTE * CREATED_CODE_BYTES
         question = self.survey.question(owners, CREATED_CODE_BYTES, least)
         return _part(self, await wire.call(self._code + question), len(owners))
+
+
+def of_lens(survey: Survey) -> tuple[Getter, Getter]:
+    """The getters of flags and modes, which every lens reads. May raise: RungFailed, where there is no lens."""
+    if not survey.lens or survey.flags is None or survey.mode is None:
+        raise RungFailed("there is no lens for markets of this kind")
+    return survey.flags, survey.mode
 
 
 def _part(rung: Rung, answer: bytes, count: int) -> Part:

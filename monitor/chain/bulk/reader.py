@@ -72,7 +72,7 @@ class BulkReader:
         self.survey = survey
         self.drops: list[Drop] = []
         self._chain, self._clock, self._dropped = chain, clock, dropped
-        self._ladder = tuple(ladder)
+        self._ladder = tuple(rung for rung in ladder if survey.lens or not rung.by_lens)
         self._standing: dict[str, list[Rung]] = {}
         self._proven: dict[str, Rung] = {}
 

@@ -14,6 +14,8 @@ class Rung(ABC):
     """Made for one market and endpoint; `prepare` comes first, and what it finds serves all later blocks."""
 
     name: ClassVar[str]
+    by_lens: ClassVar[bool] = False
+    """Whether it is nothing for markets without a lens."""
     most: int
     """Accounts that are asked for at once, at first."""
     gas_an_account: int | None = None

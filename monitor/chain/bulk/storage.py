@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from monitor.chain.bulk.keccak import entry_keys
-from monitor.chain.bulk.lens import CreatedLens
+from monitor.chain.bulk.lens import CreatedLens, of_lens
 from monitor.chain.bulk.places import CANDIDATES, Place
 from monitor.chain.bulk.wire import RungFailed, Wire, judge
 from monitor.chain.bulk.words import Batch, WordRung, Words
@@ -34,6 +34,7 @@ class StorageValues(WordRung):
     """See above."""
 
     name = "eth_getStorageValues"
+    by_lens = True
     most = 1_000
 
     def __init__(self, survey: Survey) -> None:
@@ -42,12 +43,13 @@ class StorageValues(WordRung):
         self._plain = Batch(survey)
 
     async def prepare(self, wire: Wire, owners: U8) -> None:
+        flags, mode = of_lens(self.survey)
         sample = owners[np.unique(np.linspace(0, len(owners) - 1, SAMPLE).astype(np.int64))]
         part = await CreatedLens(self.survey).read(wire, sample)
         for getter, witnesses in _witnesses(self.survey, part).items():
             if (place := await self._found(wire, getter, sample, witnesses)) is not None:
                 self._places[getter] = place
-        for getter, what in ((self.survey.flags, "flags"), (self.survey.mode, "mode")):
+        for getter, what in ((flags, "flags"), (mode, "mode")):
             if getter not in self._places:
                 raise RungFailed(f"no account of a sample shows where the {what} of accounts are kept")
 
@@ -106,9 +108,10 @@ def _witnesses(survey: Survey, part: Part) -> dict[Getter, list[tuple[int, int]]
         if value and len(its) < WITNESSES and row not in part.failed:
             its.append((row, value))
 
+    its_flags, its_mode = of_lens(survey)
     for row, (words, mode) in enumerate(zip(part.flags.tolist(), part.mode.tolist(), strict=True)):
-        add(survey.flags, row, sum(word << 64 * place for place, word in enumerate(words)))
-        add(survey.mode, row, mode)
+        add(its_flags, row, sum(word << 64 * place for place, word in enumerate(words)))
+        add(its_mode, row, mode)
     entries = zip(part.row.tolist(), part.kind.tolist(), part.low.tolist(), part.high.tolist(), strict=True)
     for row, kind, low, high in entries:
         add(survey.balances[kind], row, high << 64 | low)

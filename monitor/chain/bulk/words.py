@@ -45,6 +45,10 @@ class WordRung(Rung):
 
     async def read(self, wire: Wire, owners: U8) -> Part:
         survey, count, width = self.survey, len(owners), self.survey.width
+        if survey.flags is None or survey.mode is None:
+            none = Part(np.zeros((count, width), np.uint64), np.zeros(count, np.uint8), *_no_entries())
+            await self._add(wire, owners, none, *survey.called_for(none.flags))
+            return none
         first = await self.fetch(
             wire, [survey.flags, survey.mode], np.repeat(np.arange(2), count), np.concatenate([owners, owners])
         )
@@ -126,28 +130,31 @@ class Multicall(WordRung):
 
     async def _aggregate(self, wire: Wire, getters: list[Getter], which: I64, owners: U8) -> Words:
         answer = await wire.call(aggregate3_question(getters, which, owners), MULTICALL3)
-        return aggregate3_words(answer, len(which))
+        return aggregate3_words(answer, getters, which)
 
 
 def aggregate3_question(getters: list[Getter], which: I64, owners: U8) -> bytes:
-    """aggregate3 of one-argument getters, each allowed to fail, as monitor.chain.aggregate writes it."""
+    """aggregate3 of getters with calls of one length, each allowed to fail, as monitor.chain.aggregate writes it."""
     count = len(which)
+    (size,) = {len(getter.head) + 32 for getter in getters}
+    length = 128 + 32 * -(-size // 32)
     targets = np.array([list(bytes.fromhex(getter.contract[2:])) for getter in getters], np.uint8)
-    selectors = np.array([list(getter.selector) for getter in getters], np.uint8)
-    body = np.zeros((count, 192), np.uint8)  # target, may fail, 96, 36, selector and account in two words
+    heads = np.array([list(getter.head) for getter in getters], np.uint8)
+    body = np.zeros((count, length), np.uint8)  # target, may fail, 96, size, and the call in whole words
     body[:, 12:32] = targets[which]
-    body[:, 63], body[:, 95], body[:, 127] = 1, 96, 36
-    body[:, 128:132] = selectors[which]
-    body[:, 144:164] = owners
+    body[:, 63], body[:, 95], body[:, 127] = 1, 96, size
+    body[:, 128 : 96 + size] = heads[which]
+    body[:, 108 + size : 128 + size] = owners
     offsets = np.zeros((count, 4), ">u8")
-    offsets[:, 3] = 32 * count + 192 * np.arange(count)
+    offsets[:, 3] = 32 * count + length * np.arange(count)
     head = (32).to_bytes(32, "big") + count.to_bytes(32, "big")
     return AGGREGATE3 + head + offsets.tobytes() + body.tobytes()
 
 
-def aggregate3_words(answer: bytes, count: int) -> Words:
+def aggregate3_words(answer: bytes, getters: list[Getter], which: I64) -> Words:
     """The words of an answer, by stride where every call succeeded with one word. May raise: RungFailed."""
-    if len(answer) == 64 + 160 * count:
+    count = len(which)
+    if all(getter.words == 1 for getter in getters) and len(answer) == 64 + 160 * count:
         offsets = np.frombuffer(answer, ">u8", 4 * count, 64).reshape(count, 4)
         bodies = np.frombuffer(answer, np.uint8, 128 * count, 64 + 32 * count).reshape(count, 128)
         expected = np.zeros(96, np.uint8)
@@ -162,13 +169,20 @@ def aggregate3_words(answer: bytes, count: int) -> Words:
         parts = read_aggregate3(answer, count).parts
     except BadAnswer as wrong:
         raise RungFailed(wrong.message) from None
-    return _words([data if ok else None for ok, data in parts])
+    return _words([data if ok else None for ok, data in parts], getters, which)
 
 
-def _words(answers: list[bytes | None]) -> Words:
-    """One word each; None, or anything else than one word, is bad."""
-    bad = np.array([answer is None or len(answer) != 32 for answer in answers], np.bool_)
-    good = b"".join(answer if answer is not None and len(answer) == 32 else bytes(32) for answer in answers)
+def _words(answers: list[bytes | None], getters: list[Getter], which: I64) -> Words:
+    """The word that each getter means; None, or an answer that is not as long as its, is bad."""
+    asked = [getters[number] for number in which.tolist()]
+    words = [
+        answer[32 * getter.place : 32 * getter.place + 32]
+        if answer is not None and len(answer) == 32 * getter.words
+        else None
+        for answer, getter in zip(answers, asked, strict=True)
+    ]
+    bad = np.array([word is None for word in words], np.bool_)
+    good = b"".join(word if word is not None else bytes(32) for word in words)
     return Words(np.frombuffer(good, np.uint8).reshape(len(answers), 32), bad)
 
 
@@ -185,7 +199,7 @@ class Batch(WordRung):
         requests = [
             Request(
                 "eth_call",
-                ({"to": getters[number].contract, "data": f"0x{getters[number].selector.hex()}{word}"}, wire.pin),
+                ({"to": getters[number].contract, "data": f"0x{getters[number].head.hex()}{word}"}, wire.pin),
             )
             for number, word in zip(
                 which.tolist(), (owner.tobytes().hex().rjust(64, "0") for owner in owners), strict=True
@@ -200,4 +214,4 @@ class Batch(WordRung):
                     answers.append(None)
                 else:
                     raise judge(reply)
-        return _words(answers)
+        return _words(answers, getters, which)

@@ -49,6 +49,8 @@ _NOTE = np.dtype([("row", ">u4"), ("what", ">u2"), ("high", ">u8"), ("low", ">u8
 class AaveSurvey(Survey):
     """`tokens` and `stables` are what the lens walks through: addresses by bit and by reserve id."""
 
+    flags: Getter
+    mode: Getter
     tokens: tuple[bytes, ...] = field(default=(), hash=False)
     stables: tuple[bytes, ...] = field(default=(), hash=False)
 

@@ -9,13 +9,13 @@ liquidation, and makes health unknown. What this file must not know: nodes, cloc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import Liquidation
-from monitor.core.plan import values
+from monitor.core.plan import done, values
 from monitor.core.types import (
     Address,
     Answer,
@@ -32,18 +32,14 @@ from monitor.core.types import (
     Ok,
     Position,
     ReadPlan,
-    Reverted,
-    Rule,
     Side,
     Unit,
     Unknown,
-    Unread,
     Unreadable,
 )
 from monitor.core.units import WAD, format_units
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
 from monitor.protocols.morpho_blue.effects import after, totals_at
-from monitor.protocols.morpho_blue.irm import adaptive_rate
 from monitor.protocols.morpho_blue.keeper import liquidated, loss, pairs, repeated
 from monitor.protocols.morpho_blue.math import (
     ORACLE_PRICE_SCALE,
@@ -57,11 +53,13 @@ from monitor.protocols.morpho_blue.math import (
     to_assets_up,
     u256,
 )
+from monitor.protocols.morpho_blue.reading import ABI, VERSION, ZERO, read_state
 from monitor.protocols.morpho_blue.rescue import Purse, read_purse, steps
 from monitor.protocols.morpho_blue.templates import LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 
-ABI = "morpho_blue"
-ZERO: Address = "0x0000000000000000000000000000000000000000"
+if TYPE_CHECKING:
+    from monitor.protocols.whole import Whole
+
 STRANGER: Address = "0x000000000000000000000000000000000000dEaD"
 MAX_DECIMALS = 36
 
@@ -72,7 +70,7 @@ class MorphoBlue(Protocol[Facts, None]):
     name = "morpho-blue"
     title = "Morpho Blue"
     versions: ClassVar[Sequence[Version]] = (
-        Version("1.0.0", "recorded contracts: health, accrual and liquidation amounts equal", 128),
+        Version(VERSION, "recorded contracts and localnet: health, accrual, rescues and liquidations equal", 128),
     )
     facts_type = Facts
     templates: ClassVar[tuple[Template, ...]] = TEMPLATES
@@ -98,7 +96,7 @@ class MorphoBlue(Protocol[Facts, None]):
         # what the first state asks next is asked here already, which saves it a round
         early = [Call(oracle, f"{ABI}.price", allow_revert=True)]
         if irm != ZERO and isinstance(stored, Ok):
-            asked = (loan, collateral, oracle, irm, lltv), _struct(Totals(*stored.values))
+            asked = (loan, collateral, oracle, irm, lltv), stored.values
             early.append(Call(irm, f"{ABI}.borrowRateView", asked, allow_revert=True))
         ask_rate = Call(irm, f"{ABI}.rateAtTarget", (identity,), allow_revert=True)
         *answers, rate = (yield [*tokens, ask_rate, *early])[: len(tokens) + 1]
@@ -121,49 +119,7 @@ class MorphoBlue(Protocol[Facts, None]):
         return values(params) == facts.params
 
     def state(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Position | Unreadable]]:
-        morpho, identity = facts.market.address, facts.market_id
-        shared = [
-            Call(morpho, f"{ABI}.market", (identity,)),
-            Call(facts.oracle, f"{ABI}.price", allow_revert=True),
-            *([Call(facts.irm, f"{ABI}.rateAtTarget", (identity,))] if facts.adaptive else []),
-        ]
-        mine = [Call(morpho, f"{ABI}.position", (identity, owner), allow_revert=True) for owner in owners]
-        answers = yield [*shared, *mine]
-        totals = Totals(*values(answers[0]))
-        price = answers[1]
-        target = values(answers[2])[0] if facts.adaptive else None
-        rate = 0
-        if facts.irm != ZERO:
-            [answer] = yield [Call(facts.irm, f"{ABI}.borrowRateView", (facts.params, _struct(totals)))]
-            rate = values(answer)[0]
-        if target is not None and adaptive_rate(totals, target, block.timestamp) != rate:
-            target = None  # some other curve that also has a rateAtTarget: its rate is only known at this block
-        return [
-            self._position(facts, owner, block, totals, price, rate, target, answer)
-            for owner, answer in zip(owners, answers[len(shared) :], strict=True)
-        ]
-
-    def _position(
-        self,
-        facts: Facts,
-        owner: Address,
-        block: BlockRef,
-        totals: Totals,
-        price: Answer,
-        rate: int,
-        target: int | None,
-        mine: Answer,
-    ) -> Position | Unreadable:
-        identity = facts.market.position_id(owner)
-        if not isinstance(mine, Ok):
-            return Unreadable(identity, owner, block, f"position(): {mine.reason}")
-        if isinstance(price, Unread):
-            return Unreadable(identity, owner, block, f"oracle price(): {price.reason}")
-        error = price.reason if isinstance(price, Reverted) else ""
-        prices = {facts.collateral.address: price.values[0]} if isinstance(price, Ok) else {}
-        supply_shares, borrow_shares, collateral = mine.values
-        state = State(facts, totals, supply_shares, borrow_shares, collateral, rate, target, error)
-        return Position(identity, owner, block, Rule(self.name, "1.0.0"), prices, state)
+        return read_state(facts, owners, block)
 
     def context(self, facts: Facts, block: BlockRef) -> ReadPlan[None]:
         """Nothing gates a Morpho liquidation but its oracle and its arithmetic, and both are state."""
@@ -176,8 +132,6 @@ class MorphoBlue(Protocol[Facts, None]):
         unit = Unit(facts.loan.symbol, facts.loan.decimals)
         price = position.prices.get(facts.collateral.address)
         try:
-            totals = totals_at(state, position.block, now_s)
-            borrowed = to_assets_up(state.borrow_shares, totals.total_borrow_assets, totals.total_borrow_shares)
             if state.borrow_shares == 0:
                 legs = self._legs(state, price, 0)
                 return Health(
@@ -190,6 +144,8 @@ class MorphoBlue(Protocol[Facts, None]):
                     reported={"isHealthy": 1},
                     collateral=legs[0].value if price is not None and legs else 0,
                 )
+            totals = totals_at(state, position.block, now_s)
+            borrowed = to_assets_up(state.borrow_shares, totals.total_borrow_assets, totals.total_borrow_shares)
             if price is None:
                 gate = Gate("oracle", GateState.SHUT, f"price() reverts: {state.oracle_error}")
                 return Health(
@@ -330,6 +286,11 @@ class MorphoBlue(Protocol[Facts, None]):
     def symbols(self, facts: Facts) -> Mapping[str, str]:
         return {facts.collateral.address: facts.collateral.symbol}
 
+    def whole(self, facts: Facts, block: BlockRef) -> ReadPlan[Whole | None]:
+        from monitor.protocols.morpho_blue.whole import whole
+
+        return done(whole(facts))
+
     # -- acting --------------------------------------------------------------------------------------------------------
 
     def rescue_context(
@@ -387,17 +348,6 @@ def _identity(market: MarketRef) -> bytes:
     if len(identity) != 32:
         raise ProtocolError("a Morpho market needs its 32-byte id", hint='add id = "0x..." to the market')
     return identity
-
-
-def _struct(totals: Totals) -> tuple[int, ...]:
-    return (
-        totals.total_supply_assets,
-        totals.total_supply_shares,
-        totals.total_borrow_assets,
-        totals.total_borrow_shares,
-        totals.last_update,
-        totals.fee,
-    )
 
 
 def _refusal(state: State, totals: Totals, price: int) -> str:
