@@ -78,7 +78,7 @@ def liquidation_prices(
             else:
                 price = liquidation_price(protocol, position, key, direction)
             if price is not None:
-                found.append(LiquidationPrice(key, symbol, price, _decimals(health, key), current, direction))
+                found.append(LiquidationPrice(key, symbol, price, price_decimals(health, key), current, direction))
     return tuple(found)
 
 
@@ -103,5 +103,6 @@ def _hurting(health: Health, key: str) -> str:
     return "below" if weight >= 0 else "above"
 
 
-def _decimals(health: Health, key: str) -> int:
+def price_decimals(health: Health, key: str) -> int:
+    """Of the price under that key: as the position's leg has them, else the unit's."""
     return next((leg.price_decimals for leg in health.legs if leg.asset == key), health.unit.decimals)

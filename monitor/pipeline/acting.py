@@ -252,7 +252,7 @@ def _still_to_close(
         return NoLongerNeeded("that debt is gone")
     if line is None:
         return None
-    price = line_prices(position.prices, symbols, health.unit.decimals).get(line["key"])
+    price = line_prices(position.prices, symbols, health).get(line["key"])
     if price is None:
         raise ChainError(f"the price of {line['key']} is not known")
     crossed = PriceLine(line["key"], int(line["price"]), line["above"]).crossed(price)

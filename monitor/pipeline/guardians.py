@@ -16,8 +16,9 @@ from monitor.core.errors import ConfigError
 from monitor.core.guardian import ANY_UNIT
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET, Token
-from monitor.core.types import Address, MarketRef, Unit
+from monitor.core.types import Address, Health, MarketRef, Unit
 from monitor.execution.limits import AssetLimits, SpendLimits
+from monitor.health.solve import price_decimals
 from monitor.pipeline.beside import Sources
 from monitor.policy.rules import PriceLine, Rule
 from monitor.policy.selectors import choose
@@ -233,13 +234,11 @@ def _line(price: PriceConfig | None, *, above: bool) -> PriceLine | None:
     return PriceLine(price.asset, int(price.price * 10**PRICE_DECIMALS), above, decimals=PRICE_DECIMALS)
 
 
-def line_prices(prices: Mapping[str, int], symbols: Mapping[str, str], decimals: int) -> dict[str, int]:
+def line_prices(prices: Mapping[str, int], symbols: Mapping[str, str], health: Health) -> dict[str, int]:
     """Prices as price lines have them, by key and by symbol; a symbol that two keys share tells nothing."""
-    if decimals > PRICE_DECIMALS:
-        return {}
-    scaled = {key: price * 10 ** (PRICE_DECIMALS - decimals) for key, price in prices.items()}
-    names = [symbols.get(key, "") for key in prices]
-    by_symbol = {symbols[key]: price for key, price in scaled.items() if names.count(symbols.get(key, "")) == 1}
+    scaled = {key: price * 10**PRICE_DECIMALS // 10 ** price_decimals(health, key) for key, price in prices.items()}
+    names = [symbols[key] for key in prices if key in symbols]
+    by_symbol = {symbols[key]: scaled[key] for key in prices if key in symbols and names.count(symbols[key]) == 1}
     return by_symbol | scaled
 
 

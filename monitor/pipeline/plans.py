@@ -239,7 +239,7 @@ def marks(seen: Snapshot, report: Report) -> dict[str, int]:
     if report.position is None or report.health is None or state is None or state.known is None:
         return {}
     symbols = protocol_named(report.subject.ref.protocol).symbols(state.known.facts)
-    return line_prices(report.position.prices, symbols, report.health.unit.decimals)
+    return line_prices(report.position.prices, symbols, report.health)
 
 
 def doubts_about(seen: Snapshot, report: Report) -> dict[Address, str]:

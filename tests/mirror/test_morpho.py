@@ -57,7 +57,7 @@ class Activity:
         self.done: set[str] = set()
 
     def begin(self, market: MorphoMarket, owner: str) -> None:
-        collateral = self.random.randrange(10**15, 10**19)
+        collateral = self.random.randrange(10**15, 10**18)
         morpho.borrow(self.local, market, owner, collateral, collateral * 2_000 * 70 // 100 // 10**12)
 
     async def act(self, chain: RpcChain, facts: Facts) -> None:
@@ -129,7 +129,7 @@ async def test_it_equals_a_read_of_everybody_after_every_block(tmp_path: Path) -
             )
             mirror = Mirror(chain, market, accounts)
             await mirror.start([row.tobytes() for row in owners], block)
-            for _ in range(60):
+            for _ in range(120):
                 await activity.act(chain, facts)
                 head = await chain.block("latest")
                 step = await mirror.follow(head)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from monitor.cli.guarding import stranger
 from monitor.core.config import parse
 from monitor.core.errors import ConfigError
-from monitor.pipeline.guardians import Guardian, protection_of, protections
+from monitor.core.liquidations import Token
+from monitor.core.types import BlockRef, Health, Leg, NoDebt, Side, Unit
+from monitor.pipeline.guardians import Guardian, line_prices, protection_of, protections
 
 PROVIDER = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
 OWNER = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -101,3 +105,28 @@ def test_a_purse_that_is_only_looked_at_has_no_limits() -> None:
     assert guardian.config.limits is not None
     assert guardian.config.limits.per_action >= 10**12
     assert not guardian.config.armed
+
+
+def test_price_lines_read_a_price_with_the_decimals_that_its_market_gives_it() -> None:
+    """Aave's have the unit's; Morpho's as many as make whole tokens of it."""
+    block, asset = BlockRef(1, 1, "", "", 1), "0x" + "11" * 20
+    leg = Leg(Side.COLLATERAL, asset, "WETH", 18, 10**18, 2_000 * 10**24, 24, 2_000 * 10**6, 0)
+    health = Health("p", block, NoDebt(), Unit("USDC", 6), legs=(leg,))
+    found = line_prices({asset: 2_000 * 10**24, "other": 3 * 10**6}, {asset: "WETH"}, health)
+    assert (found[asset], found["WETH"], found["other"]) == (2_000 * 10**36, 2_000 * 10**36, 3 * 10**36)
+
+
+def test_values_hold_in_markets_that_count_in_their_unit_and_in_no_other() -> None:
+    config = parse(RIGHT.replace("[guardian.limits]", '[guardian.limits]\nunit = "USDC"')).guardian
+    assert config is not None
+    guardian, token = Guardian(config, Path()), Token(PROVIDER, "WETH", 18, 2_000 * 10**6)
+    step = cast(Any, Namespace(asset=PROVIDER, symbol="WETH", decimals=18, price=token.price))
+    assert guardian.limits([step], Unit("USDC", 6))[PROVIDER].per_action == 5 * 10**15
+    assert guardian.limits([step], Unit("USD", 8)) == {}
+    assert "are in USDC, and this market counts in WETH" in guardian.without_limits(Unit("WETH", 18))
+    looked_on = stranger(OWNER)
+    assert set(looked_on.limits([step], Unit("WETH", 18))) == {PROVIDER}
+    assert looked_on.liquidation_limits([token], Unit("WETH", 18)) != {}
+    in_tokens = RIGHT.replace("[guardian.limits]", '[guardian.assets.WETH]\nunit = "USDC"')
+    with pytest.raises(ConfigError, match="these limits are in tokens"):
+        parse(in_tokens)

@@ -25,6 +25,7 @@ DECIDING_ROOMS = ("protocols", "oracles", "health", "policy")
 # Floats sort the accounts of a whole market here, by a proven bound; what the bound leaves open is for integers.
 SCREENS = (
     "protocols/aave_v3/bound.py",
+    "protocols/morpho_blue/bound.py",
     *(f"health/{name}.py" for name in ("band", "book", "inverse", "screen", "shadow", "stress")),
 )
 

@@ -14,13 +14,11 @@ import numpy as np
 from monitor.core.address import parse_address
 from monitor.core.errors import ProtocolError
 from monitor.core.types import BlockRef, Known, NoDebt, Position, ReadPlan, Unit, Unreadable
-from monitor.core.units import WAD
 from monitor.protocols.columns import I64, U16, U64, Bulk, Columns, Mask, Weights
+from monitor.protocols.morpho_blue.bound import weights
 from monitor.protocols.morpho_blue.effects import totals_at
 from monitor.protocols.morpho_blue.math import (
     ORACLE_PRICE_SCALE,
-    VIRTUAL_ASSETS,
-    VIRTUAL_SHARES,
     Facts,
     Overflows,
     State,
@@ -34,9 +32,6 @@ from monitor.protocols.whole import Total, Whole
 
 POSITION = bytes.fromhex("93c52062")
 """Morpho.position(bytes32,address): supply shares, borrow shares, collateral"""
-VOID, OWED, HELD = 0, DEBT + 1, COLLATERAL + 1
-GUARD = 2.0**-40
-"""Room around a weight, relative: far more than what rounding it, an amount and a sum of two in float64 takes."""
 
 
 class MorphoBulk(Bulk[Facts, Market]):
@@ -61,23 +56,7 @@ class MorphoBulk(Bulk[Facts, Market]):
         return (columns.kind + 1).astype(np.uint16)
 
     def weights(self, globals_: Market, at_s: int) -> Weights:
-        """The contract rounds what is owed up once, and what may be owed down twice, the first time times lltv <= 1.
-
-        So owed lies in [real, real + 1) and what may be in (real - 2, real], with real = amount times weight. No code
-        stands for a number that the contract could not reckon with: balances have 128 bits, and at prices below 2**128
-        and totals below 2**127 no product overflows; at others all debts are left to the integers.
-        """
-        totals = _totals_at(globals_, at_s)
-        price = globals_.price
-        large = totals is None or max(totals.total_borrow_assets, totals.total_borrow_shares) >> BALANCE_BITS - 1
-        if totals is None or large or price is None or price >> BALANCE_BITS:
-            nan = np.array([0.0, np.nan, np.nan])
-            return Weights(nan, nan.copy(), np.array([0.0, 1.0, 1.0]))
-        owed = (totals.total_borrow_assets + VIRTUAL_ASSETS) / (totals.total_borrow_shares + VIRTUAL_SHARES)
-        held = price * self.facts.lltv / (ORACLE_PRICE_SCALE * WAD)
-        lower = np.array([0.0, -owed * (1 + GUARD), held * (1 - GUARD)])
-        upper = np.array([0.0, -owed * (1 - GUARD), held * (1 + GUARD)])
-        return Weights(lower, upper, np.array([0.0, 2.0, 3.0]))
+        return weights(_totals_at(globals_, at_s), globals_.price, self.facts.lltv)
 
     def price_codes(self, globals_: Market, key: str) -> Mask:
         return np.array([False, False, key == self.facts.collateral.address])
