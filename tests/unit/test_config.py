@@ -81,7 +81,7 @@ def test_an_empty_file_is_right_and_has_the_default_levels() -> None:
         (('"http://127.0.0.1:8545"', f'"ftp://{SECRET}@x/"'), 3, "not a usable URL", "https://host/path"),
         (('name = "core"', 'name = "co re"'), 6, "name", "letters"),
         (('chain = "local"', 'chain = "locl"'), 7, "unknown chain 'locl'", "did you mean 'local'"),
-        (('"aave-v3"', '"aave-v8"'), 8, "unknown protocol 'aave-v8'", "did you mean 'aave-v3'"),
+        (('"aave-v3"', '"ave-v3"'), 8, "unknown protocol 'ave-v3'", "did you mean 'aave-v3'"),
         (("address = ", "adress = "), 9, "unknown key", "did you mean 'address'"),
         ((PROVIDER, PROVIDER.replace("2f39d2", "2F39d2")), 9, "wrong checksum", PROVIDER),
         ((PROVIDER, PROVIDER[:-1]), 9, "not an address", "40 hexadecimal digits"),
