@@ -257,12 +257,12 @@ class AnvilDevChain(DevChain):
     def _transact(self, fields: dict[str, str]) -> dict[str, Any]:
         # the Sync form answers the receipt: eth_sendTransaction returns before the block is mined
         receipt = self.rpc("eth_sendTransactionSync", {**fields, "gas": hex(TRANSACTION_GAS), "gasPrice": "0x0"})
-        self._settle(receipt["transactionHash"])
+        self._wait_for(receipt["transactionHash"])
         if receipt["status"] != "0x1":
             raise CallReverted("transaction", self._why(fields, int(receipt["blockNumber"], 16)))
         return dict(receipt)
 
-    def _settle(self, transaction_hash: str) -> None:
+    def _wait_for(self, transaction_hash: str) -> None:
         """Until anvil has done with the block of a transaction that it has answered the receipt of.
 
         It answers first and clears its pool by sender and nonce later: what then changes the chain (evm_revert, the
@@ -310,10 +310,13 @@ class AnvilDevChain(DevChain):
     def snapshot(self) -> str:
         return str(self.rpc("evm_snapshot"))
 
-    def revert(self, snapshot: str) -> None:
-        # transactions that others sent may be mined, and still be in the pool; some wait there on purpose
+    def settle(self) -> None:
+        """Until what others sent is mined and has left the pool, where anvil mines at once; some waits on purpose."""
         for _ in range(SETTLE_POLLS if self.rpc("anvil_getAutomine") else 0):
             if self.rpc("txpool_status")["pending"] == "0x0":
                 break
+
+    def revert(self, snapshot: str) -> None:
+        self.settle()
         if self.rpc("evm_revert", snapshot) is not True:
             raise DevChainError(f"anvil does not know snapshot {snapshot}")

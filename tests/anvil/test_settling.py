@@ -42,7 +42,9 @@ def test_a_transaction_is_waited_for_until_it_has_left_the_pool(
     chain = anvil_aave.chain
     asked = slow_pool(chain, monkeypatch)
     chain.send_data(chain.account("sender"), chain.account("receiver"), b"")
-    assert asked == ["eth_sendTransactionSync", *["eth_getTransactionByHash"] * (LATE + 1)]
+    sent, *waited = asked
+    assert (sent, set(waited)) == ("eth_sendTransactionSync", {"eth_getTransactionByHash"})
+    assert len(waited) > LATE  # the real pool may be late too
 
 
 def test_nothing_is_undone_while_the_pool_holds_what_was_mined(
@@ -52,7 +54,9 @@ def test_nothing_is_undone_while_the_pool_holds_what_was_mined(
     snapshot = chain.snapshot()
     asked = slow_pool(chain, monkeypatch)
     chain.revert(snapshot)
-    assert asked == ["anvil_getAutomine", *["txpool_status"] * (LATE + 1), "evm_revert"]
+    mines, *waited, reverted = asked
+    assert (mines, set(waited), reverted) == ("anvil_getAutomine", {"txpool_status"}, "evm_revert")
+    assert len(waited) > LATE
 
 
 def test_a_pool_that_is_never_cleared_is_an_error(anvil_aave: AnvilAave, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,7 @@ class RescueLab:
 
     @property
     def nonce(self) -> int:
+        self.chain.settle()  # a node answers for what it was sent before it mines that
         return int(self.chain.rpc("eth_getTransactionCount", KEY.address, "latest"), 16)
 
     # -- levmon --------------------------------------------------------------------------------------------------
