@@ -25,9 +25,9 @@ from monitor.core.types import (
 )
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.protocols.aave_v3.records import ZERO, Category, CategoryFacts, Facts, ReserveFacts
-from monitor.protocols.aave_v3.static import symbol
 from monitor.protocols.aave_v3.versions import PROBES, TABLE
 from monitor.protocols.base import Truth
+from monitor.protocols.symbols import symbol_of
 from tests.protocols.aave_v3_fake import (
     BLOCK,
     IMPLEMENTATION,
@@ -174,7 +174,7 @@ def test_a_market_that_counts_in_a_token() -> None:
     ],
 )
 def test_symbols(text: Any, old: Any, shown: str) -> None:
-    assert symbol(text, old, asset(1)) == shown
+    assert symbol_of(asset(1), text, old) == shown
 
 
 @pytest.mark.parametrize(

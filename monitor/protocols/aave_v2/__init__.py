@@ -57,6 +57,7 @@ from monitor.protocols.aave_v2.math import (
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.math import ArithmeticReverts
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "aave_v2"
 _BOOK = "npm:@aave-dao/aave-address-book@4.68.1 src/"
@@ -104,18 +105,14 @@ class AaveV2(Protocol[Facts, Context]):
         (assets,) = values(listed)
         answers = yield (
             *(Call(pool, f"{ABI}.getReserveData", (asset,)) for asset in assets),
-            *(
-                Call(asset, f"{file}.symbol", allow_revert=True)
-                for asset in assets
-                for file in ("erc20", "erc20_bytes32")
-            ),
+            *(call for asset in assets for call in symbol_calls(asset)),
         )
         reserves = []
         for number, asset in enumerate(assets):
             configuration = values(answers[number])[0][0][0]
             at = len(assets) + 2 * number
-            symbol = _symbol(answers[at], answers[at + 1]) or asset[:8]
-            reserves.append(ReserveFacts(number, asset, symbol, words.decimals(configuration)))
+            name = symbol_of(asset, *answers[at : at + 2])
+            reserves.append(ReserveFacts(number, asset, name, words.decimals(configuration)))
         in_dollars = isinstance(base, Ok) and base.values[0] == ZERO
         places = len(str(unit.values[0])) - 1 if isinstance(unit, Ok) else 18
         return Facts(market, pool, oracle, "USD" if in_dollars else "ETH", places, tuple(reserves))
@@ -279,13 +276,6 @@ def _contract_calls(provider: Address) -> tuple[Call, ...]:
 
 def _source_calls(facts: Facts, assets: Sequence[Address]) -> tuple[Call, ...]:
     return tuple(Call(facts.oracle, "aave_v3_oracle.getSourceOfAsset", (asset,), allow_revert=True) for asset in assets)
-
-
-def _symbol(text: Answer, word: Answer) -> str:
-    found = text.values[0] if isinstance(text, Ok) else ""
-    if not found and isinstance(word, Ok):
-        found = word.values[0].rstrip(b"\0").decode("utf-8", "replace")
-    return "".join(char for char in found if char.isprintable())[:32].strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from monitor.protocols.aave_v3.reading import A_TOKEN
 from monitor.protocols.aave_v3.records import ZERO, CategoryFacts, Facts, ReserveFacts
 from monitor.protocols.aave_v3.versions import TABLE, candidates
 from monitor.protocols.base import SAMPLE_BLOCKS
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 MAX_DECIMALS = 36
 """The contract computes 10 ** decimals unchecked; beyond this no token is honest and prices lose all meaning."""
-SYMBOL_LENGTH = 32
 PROBED_CATEGORIES = 16
 """<= 3.1: how many e-mode categories are looked at for price sources of their own; others cost a round when met."""
 
@@ -67,7 +67,7 @@ def read_static(market: MarketRef) -> ReadPlan[Facts]:
     answers = yield (
         *(call for asset in assets for call in _reserve_calls(pool, oracle, asset)),
         *(Call(pool, "aave_v3_pool.getEModeCategoryData", (n,), allow_revert=True) for n in numbers),
-        *_symbol_calls(currency),
+        *symbol_calls(currency),
         _borrows(pool, SAMPLE_BLOCKS),  # not needed here; asked now, the sample needs no round of its own
     )
     size = len(_reserve_calls(pool, oracle, ZERO))
@@ -82,7 +82,7 @@ def read_static(market: MarketRef) -> ReadPlan[Facts]:
         revision=revision,
         version=models[0],
         candidates=models,
-        base_symbol="USD" if currency == ZERO else symbol(rest[-3], rest[-2], currency),
+        base_symbol="USD" if currency == ZERO else symbol_of(currency, rest[-3], rest[-2]),
         base_unit=unit,
         reserves=reserves,
         categories=tuple(
@@ -97,36 +97,22 @@ def _one(answer: Answer) -> Any:
     return answer.values[0] if isinstance(answer, Ok) else None
 
 
-def _symbol_calls(token: Address) -> tuple[Call, ...]:
-    return tuple(Call(token, f"{file}.symbol", allow_revert=True) for file in ("erc20", "erc20_bytes32"))
-
-
 def _reserve_calls(pool: Address, oracle: Address, asset: Address) -> tuple[Call, ...]:
     return (
         Call(pool, "aave_v3_pool.getReserveData", (asset,), allow_revert=True),
         Call(oracle, "aave_v3_oracle.getSourceOfAsset", (asset,), allow_revert=True),
-        *_symbol_calls(asset),
+        *symbol_calls(asset),
     )
 
 
 def _reserve(asset: Address, answers: Any) -> ReserveFacts:
     data_, source_, text, word = answers
-    data, source, name = _one(data_), _one(source_) or ZERO, symbol(text, word, asset)
+    data, source, name = _one(data_), _one(source_) or ZERO, symbol_of(asset, text, word)
     if data is None:
         return ReserveFacts(asset, name, -1, 0, ZERO, source, "its reserve data could not be read")
     decimals = words.decimals(data[0][0])
     refused = f"{decimals} decimals, more than {MAX_DECIMALS}" if decimals > MAX_DECIMALS else ""
     return ReserveFacts(asset, name, data[7], decimals, data[A_TOKEN], source, refused)
-
-
-def symbol(text: Answer, word: Answer, token: Address) -> str:
-    """A token's symbol, from the string or the older bytes32; printable and short; its address's head if neither."""
-    found = _one(text)
-    if not isinstance(found, str) or not found.strip():
-        raw = _one(word)
-        found = raw.rstrip(b"\0").decode("utf-8", "replace") if isinstance(raw, bytes) else ""
-    shown = "".join(char for char in found if char.isprintable())[:SYMBOL_LENGTH].strip()
-    return shown or token[:8]
 
 
 def read_recheck(facts: Facts) -> ReadPlan[bool]:

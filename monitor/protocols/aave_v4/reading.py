@@ -9,6 +9,7 @@ from monitor.core.errors import ProtocolError
 from monitor.core.plan import values
 from monitor.core.types import Address, Answer, BlockRef, Call, MarketRef, Ok, Position, ReadPlan, Rule, Unreadable
 from monitor.protocols.aave_v4.math import Facts, HubAsset, LiquidationConfig, Reserve, ReserveFacts, State, Terms
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "aave_v4"
 REVISION = 1
@@ -27,14 +28,12 @@ def read_facts(market: MarketRef) -> ReadPlan[Facts]:
     found = yield tuple(Call(market.address, f"{ABI}.getReserve", (at,)) for at in range(values(count)[0]))
     listed = [values(answer)[0] for answer in found]
     assets = [one[0] for one in listed]
-    texts = yield tuple(
-        Call(asset, f"{file}.symbol", allow_revert=True) for asset in assets for file in ("erc20", "erc20_bytes32")
-    )
+    texts = yield tuple(call for asset in assets for call in symbol_calls(asset))
     reserves = []
     for at, (asset, hub, asset_id, decimals, *_) in enumerate(listed):
-        symbol = _symbol(texts[2 * at], texts[2 * at + 1]) or asset[:8]
+        name = symbol_of(asset, *texts[2 * at : 2 * at + 2])
         key = asset if assets.count(asset) == 1 else f"{asset}/{at}"
-        reserves.append(ReserveFacts(at, asset, symbol, decimals, hub, asset_id, key))
+        reserves.append(ReserveFacts(at, asset, name, decimals, hub, asset_id, key))
     return Facts(market, values(oracle)[0], tuple(reserves))
 
 
@@ -162,10 +161,3 @@ class _Read:
 
 def _shared(spoke: Address) -> tuple[Call, ...]:
     return tuple(Call(spoke, f"{ABI}.{name}") for name in ("ORACLE", "SPOKE_REVISION", "getReserveCount"))
-
-
-def _symbol(text: Answer, word: Answer) -> str:
-    found = text.values[0] if isinstance(text, Ok) else ""
-    if not found and isinstance(word, Ok):
-        found = word.values[0].rstrip(b"\0").decode("utf-8", "replace")
-    return "".join(char for char in found if char.isprintable())[:32].strip()

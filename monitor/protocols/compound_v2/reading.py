@@ -27,6 +27,7 @@ from monitor.core.types import (
 )
 from monitor.protocols.compound_v2.math import Debt, Facts, Holding, Market, MarketFacts, State
 from monitor.protocols.compound_v2.variant import COINS, Variant
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "compound_v2"
 VENUS = "venus_core"
@@ -72,10 +73,10 @@ def static(market: MarketRef, variant: Variant) -> ReadPlan[Facts]:
     if underlying.count(None) > 1:  # a chain has one coin of its own
         raise ProtocolError(f"{market}: several markets do not tell their underlying token")
     names = yield tuple(
-        Call(asset, function, allow_revert=True)
+        call
         for asset in underlying
         if asset is not None
-        for function in ("erc20.symbol", "erc20_bytes32.symbol", "erc20.decimals")
+        for call in (*symbol_calls(asset), Call(asset, "erc20.decimals", allow_revert=True))
     )
     told = iter(names)
     markets = []
@@ -83,10 +84,10 @@ def static(market: MarketRef, variant: Variant) -> ReadPlan[Facts]:
         if asset is None:
             markets.append(MarketFacts(token, None, COINS.get(market.chain_id, "coin"), 18))
             continue
-        symbol = _symbol(next(told), next(told)) or asset[:8]
+        name = symbol_of(asset, next(told), next(told))
         decimals = next(told)
         places = decimals.values[0] if isinstance(decimals, Ok) else _decimals(rate)
-        markets.append(MarketFacts(token, asset, symbol, places))
+        markets.append(MarketFacts(token, asset, name, places))
     vai = (variant.vai or {}).get((market.chain_id, market.address))
     return Facts(market, values(oracle)[0], tuple(markets), vai)
 
@@ -318,13 +319,6 @@ def either(*flags: bool | None) -> bool | None:
     if True in flags:
         return True
     return None if None in flags else False
-
-
-def _symbol(text: Answer, word: Answer) -> str:
-    found = text.values[0] if isinstance(text, Ok) else ""
-    if not found and isinstance(word, Ok):
-        found = word.values[0].rstrip(b"\0").decode("utf-8", "replace")
-    return "".join(char for char in found if char.isprintable())[:32].strip()
 
 
 def _decimals(rate: Answer) -> int:

@@ -62,6 +62,7 @@ from monitor.protocols.compound_v3.math import (
     utilization,
     weigh,
 )
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "compound_v3"
 PARAMETERS = ("Kink", "PerSecondInterestRateSlopeLow", "PerSecondInterestRateSlopeHigh", "PerSecondInterestRateBase")
@@ -95,22 +96,19 @@ class CompoundV3(Protocol[Facts, Context]):
         supply_rates, borrow_rates = Rates(*curves[:4]), Rates(*curves[4:])
         infos = yield tuple(Call(market.address, f"{ABI}.getAssetInfo", (number,)) for number in range(count))
         rows = [values(info)[0] for info in infos]
+        tokens = (base, *(row[1] for row in rows))
         names = yield (
-            *(
-                Call(token, f"{file}.symbol", allow_revert=True)
-                for token in (base, *(row[1] for row in rows))
-                for file in ("erc20", "erc20_bytes32")
-            ),
+            *(call for token in tokens for call in symbol_calls(token)),
             Call(feed, f"{ABI}.description", allow_revert=True),
         )
-        symbols = [_symbol(names[at], names[at + 1]) for at in range(0, len(names) - 1, 2)]
+        symbols = [symbol_of(token, *names[2 * at : 2 * at + 2]) for at, token in enumerate(tokens)]
         if any(str(scale).strip("0") != "1" for scale in (base_scale, *(row[3] for row in rows))):
             raise ProtocolError(f"{market}: a scale is not a power of ten")
         assets = tuple(
-            Asset(number, row[1], symbol or row[1][:8], row[2], *row[3:])
-            for (number, row), symbol in zip(enumerate(rows), symbols[1:], strict=True)
+            Asset(number, row[1], name, row[2], *row[3:])
+            for (number, row), name in zip(enumerate(rows), symbols[1:], strict=True)
         )
-        base_symbol = symbols[0] or base[:8]
+        base_symbol = symbols[0]
         quote = _quote(names[-1], base_symbol)
         return Facts(market, base, base_symbol, feed, base_scale, borrow_min, quote, supply_rates, borrow_rates, assets)
 
@@ -293,13 +291,6 @@ def _row(asset: Asset) -> tuple[Any, ...]:
     """As getAssetInfo answers."""
     factors = asset.borrow_factor, asset.liquidate_factor, asset.liquidation_factor
     return (asset.number, asset.address, asset.feed, asset.scale, *factors, asset.supply_cap)
-
-
-def _symbol(text: Answer, word: Answer) -> str:
-    found = text.values[0] if isinstance(text, Ok) else ""
-    if not found and isinstance(word, Ok):
-        found = word.values[0].rstrip(b"\0").decode("utf-8", "replace")
-    return "".join(char for char in found if char.isprintable())[:32].strip()
 
 
 def _quote(description: Answer, base_symbol: str) -> str:

@@ -40,6 +40,7 @@ from monitor.protocols.crvusd.math import (
     get_sum_xy,
     price_oracle,
 )
+from monitor.protocols.symbols import symbol_of
 
 ABI = "crvusd"
 RULE = Rule("crvusd", "v1")
@@ -73,7 +74,7 @@ def read_facts(market: MarketRef) -> ReadPlan[Facts]:
     )
     a, oracle, base, rate_mul, *decimals = (values(answer)[0] for answer in found[:6])
     pays, owed = (
-        Token(token, _symbol(answer) or token[:8], places)
+        Token(token, symbol_of(token, answer), places)
         for token, places, answer in zip((collateral, borrowed), decimals, found[6:], strict=True)
     )
     # the multiplier never falls below one, so only one base price can have been rounded down to this one
@@ -236,8 +237,3 @@ class _Read:
             told: object = self.told(query)
             if told != value:
                 raise _Unread(f"{query} says {told}, the storage {value}: it is not laid out as is known here")
-
-
-def _symbol(answer: Answer) -> str:
-    found = answer.values[0] if isinstance(answer, Ok) else ""
-    return "".join(char for char in found if char.isprintable())[:32].strip()

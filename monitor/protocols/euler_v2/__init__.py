@@ -62,6 +62,7 @@ from monitor.protocols.euler_v2.math import (
     in_cool_off,
     liquidity,
 )
+from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "euler_v2"
 USD_NUMBER = "0x0000000000000000000000000000000000000348"
@@ -88,9 +89,9 @@ class EulerV2(Protocol[Facts, None]):
         evc, asset, oracle, unit, listed = (values(answer)[0] for answer in answers)
         tokens = (asset, *listed, *([] if int(unit, 16) < 1000 else [unit]))
         texts = yield tuple(
-            Call(token, function, allow_revert=True)
+            call
             for token in tokens
-            for function in ("erc20.symbol", "erc20_bytes32.symbol", "erc20.decimals")
+            for call in (*symbol_calls(token), Call(token, "erc20.decimals", allow_revert=True))
         )
         told = [_token(token, *texts[3 * at : 3 * at + 3]) for at, token in enumerate(tokens)]
         number = "USD" if unit == USD_NUMBER else f"unit {int(unit, 16)}"
@@ -232,11 +233,7 @@ class EulerV2(Protocol[Facts, None]):
 
 def _token(address: Address, text: Answer, word: Answer, decimals: Answer) -> Token:
     """Texts may fail; decimals are for people only, since oracles quote raw amounts."""
-    found = text.values[0] if isinstance(text, Ok) else ""
-    if not found and isinstance(word, Ok):
-        found = word.values[0].rstrip(b"\0").decode("utf-8", "replace")
-    symbol = "".join(char for char in found if char.isprintable())[:32].strip()
-    return Token(address, symbol or address[:8], decimals.values[0] if isinstance(decimals, Ok) else 18)
+    return Token(address, symbol_of(address, text, word), decimals.values[0] if isinstance(decimals, Ok) else 18)
 
 
 class _Unread(Exception):
