@@ -33,19 +33,14 @@ def command(position: str, block: BlockAt, as_json: bool, **source: Any) -> int:
     POSITION is MARKET/OWNER, a position's id as --json prints it, or OWNER with --market or a file of one market.
     """
     from monitor.cli.targets import Wanted, one_position
-    from monitor.core.registry import protocol
+    from monitor.pipeline.questions import explain, explanation_dict
     from monitor.policy.levels import exit_code
 
     chain, taken = asyncio.run(read_one(one_position(position, Wanted(**source)), block))
     report = taken.reports[0]
-    lines: list[Line] = []
-    if report.position is not None:
-        context = taken.markets[report.subject.ref].context
-        lines = protocol(report.subject.ref.protocol).explain(report.position, context)
+    lines = explain(report, taken.markets.get(report.subject.ref))
     if as_json:
-        told = [{"name": x.name, "value": x.value, "formula": x.formula, "source": x.source} for x in lines]
-        explained = {"schema": "levmon.explanation/1", "position": report.to_dict(), "lines": told}
-        click.echo(json.dumps(explained, separators=(",", ":")))
+        click.echo(json.dumps(explanation_dict(report, lines), separators=(",", ":")))
     else:
         _show(chain, taken, report, lines)
     return exit_code({report.level})

@@ -15,11 +15,9 @@ from monitor.cli.options import Threshold, block_option, json_option, level_opti
 from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monitor.pipeline.snapshot import Snapshot
     from monitor.report import Report
 
 DAY_S = 86_400
-LONGEST_DAYS = 3650
 
 
 class Shock(click.ParamType[tuple[str, Fraction]]):
@@ -28,20 +26,14 @@ class Shock(click.ParamType[tuple[str, Fraction]]):
     name = "shock"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Fraction]:
-        from monitor.core.units import parse_percent
+        from monitor.pipeline.questions import parse_shock
 
         if isinstance(value, tuple):
             return value
-        asset, equals, percent = str(value).partition("=")
         try:
-            if not asset or not equals:
-                raise ConfigError("not a shock", hint="write ASSET=PERCENT, such as WETH=-20%")
-            change = parse_percent(percent)
-            if not -1 <= change <= 10**6:
-                raise ConfigError("out of range", hint="a price falls by at most 100%")
+            return parse_shock(str(value))
         except ConfigError as wrong:
             return self.fail(f"{value!r}: {wrong.message}; {wrong.hint}", param, ctx)
-        return asset, change
 
 
 @click.command("whatif")
@@ -70,54 +62,19 @@ def command(
     """
     from monitor.cli.explain_command import read_one
     from monitor.cli.targets import Wanted, one_position
+    from monitor.pipeline.questions import LONGEST_DAYS, after, whatif_dict
     from monitor.policy.levels import exit_code
 
     if not 0 <= days <= LONGEST_DAYS:
         raise click.BadParameter(f"between 0 and {LONGEST_DAYS}", param_hint="--days")
     _, taken = asyncio.run(read_one(one_position(position, Wanted(**source)), block))
     before = taken.reports[0]
-    after, changes = _after(taken, before, shocks, days)
+    made, changes = after(before, taken.markets.get(before.subject.ref), shocks, days)
     if as_json:
-        told = {
-            "schema": "levmon.whatif/1",
-            "shocks": {key: f"{change.numerator}/{change.denominator}" for key, change in changes.items()},
-            "seconds": int(days * DAY_S),
-            "before": before.to_dict(),
-            "after": after.to_dict(),
-        }
-        click.echo(json.dumps(told, separators=(",", ":")))
+        click.echo(json.dumps(whatif_dict(before, made, changes, days), separators=(",", ":")))
     else:
-        _show(before, after, changes, days)
-    return exit_code({after.level})
-
-
-def _after(
-    taken: Snapshot, before: Report, shocks: tuple[tuple[str, Fraction], ...], days: Fraction
-) -> tuple[Report, dict[str, Fraction]]:
-    from monitor import report
-    from monitor.core.errors import LevmonError
-    from monitor.core.registry import protocol as protocol_named
-    from monitor.health import whatif
-    from monitor.health.solve import liquidation_prices
-
-    state = taken.markets.get(before.subject.ref)
-    if before.position is None or state is None:
-        return before, {}
-    protocol = protocol_named(before.subject.ref.protocol)
-    changes: dict[str, Fraction] = {}
-    for name, change in shocks:
-        for key in whatif.keys_of(before.symbols, name):
-            changes[key] = (1 + changes.get(key, Fraction(0))) * (1 + change) - 1
-    try:
-        moved = whatif.shock(before.position, changes)
-        health = whatif.whatif(protocol, before.position, state.context, changes, days)
-        solved = liquidation_prices(protocol, moved, before.symbols) if not days else ()
-    except ConfigError:
-        raise
-    except LevmonError as refused:
-        return report.unknown(before.subject, refused.message, before.block), changes
-    made = report.of_health(before.subject, moved, health, symbols=before.symbols, liquidation_prices=solved)
-    return made, {key: change for key, change in changes.items() if key in before.position.prices}
+        _show(before, made, changes, days)
+    return exit_code({made.level})
 
 
 def _show(before: Report, after: Report, changes: Mapping[str, Fraction], days: Fraction) -> None:
@@ -130,7 +87,7 @@ def _show(before: Report, after: Report, changes: Mapping[str, Fraction], days: 
     lines += _sides(before, after)
     notes = [note.replace("liquidated now", "liquidated then") for note in table.notes([after], width())]
     lines += ["", *notes] if notes else []
-    lines += _time_left(before, after, days)
+    lines += _time_left(after, days)
     echo(lines)
 
 
@@ -164,14 +121,12 @@ def _sides(before: Report, after: Report) -> Iterator[str]:
         yield click.style(text, **table.STYLES[after.level]) if name == "level" else text
 
 
-def _time_left(before: Report, after: Report, days: Fraction) -> Iterator[str]:
-    from monitor.core.registry import protocol as protocol_named
-    from monitor.health.solve import seconds_to_liquidation
+def _time_left(after: Report, days: Fraction) -> Iterator[str]:
+    from monitor.pipeline.questions import seconds_left
 
-    if after.position is None or days:
+    if after.verdict != "known" or days:
         return
-    protocol = protocol_named(before.subject.ref.protocol)
-    left_s = seconds_to_liquidation(protocol, after.position)
+    left_s = seconds_left(after)
     if left_s is None:
         yield "interest alone does not bring it below 1 within ten years"
     elif left_s:
