@@ -370,6 +370,10 @@ class Sender:
         waits = [self._now_s - at_s for at_s in (*loose, *([oldest_s] if oldest_s is not None else []))]
         return max([0, *waits])
 
+    def channels(self) -> list[str]:
+        """By name, in the order of the file."""
+        return [line.channel.name for line in self._lines]
+
     def failing(self) -> dict[str, str]:
         """What keeps channels from delivering, by name."""
         return {line.channel.name: line.state.error for line in self._lines if line.state.failures}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,18 +20,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.cli.crowds import discovered, market_options, one_market, read_owners, say, shown_owner
-from monitor.cli.options import Threshold, json_option
+from monitor.cli.options import Threshold, care_options, json_option
 from monitor.core.errors import ConfigError
 from monitor.core.units import format_ratio
 
 if TYPE_CHECKING:
     from monitor.chain.heads import Head
+    from monitor.cli.attending import Care
     from monitor.cli.crowds import One
     from monitor.core.errors import LevmonError
     from monitor.core.types import BlockRef
     from monitor.pipeline.hunting import Hunter, News
     from monitor.pipeline.keeping import Keeper, Look
     from monitor.pipeline.telling import Blocks, Teller
+    from monitor.status.board import MarketRow
 
 TICK_S = 0.5
 DRAIN_S = 20.0
@@ -49,18 +52,31 @@ class Way:
     broadcast: bool
     flash: bool
     as_json: bool
+    care: Care
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """What is said beside the blocks."""
+        from monitor.cli.log_lines import say as say_json
+
+        return say_json if self.care.log_json else say
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Who tells the alert channels of one market; nobody where none are set up and nothing is sent."""
+    """Who tells the board, and the alert channels of one market where some are set up or anything is sent."""
 
     teller: Teller | None
     market: str
     blocks: Blocks
+    row: MarketRow
 
-    async def saw(self, look: Look) -> None:
+    async def saw(self, look: Look, skipped: int) -> None:
         """A block that was judged: it is a heartbeat, and may have taken alerts with the one before it."""
+        row = self.row
+        row.accounts, row.unhealthy, row.near = look.accounts, len(look.unhealthy), len(look.near)
+        row.unknown, row.took_s = look.unknown, look.took_s
+        row.chain.looked(look.block, skipped=skipped, reorganised=look.undone > 0)
         if self.teller is None:
             return
         counts = f"{look.accounts:,} accounts, {len(look.unhealthy):,} below 1, {look.unknown:,} unknown"
@@ -69,6 +85,7 @@ class Voice:
         await self.teller.settle(look.block.chain_id, self.blocks, reorganised=look.undone > 0)
 
     def missed(self, why: str) -> None:
+        self.row.chain.looked(None, trouble=why)
         if self.teller is not None:
             self.teller.blind(self.market, why, None)
 
@@ -86,6 +103,7 @@ class Voice:
     "--poll", type=click.FloatRange(0.05), help="Seconds between questions for a new block. [default: by chain]"
 )
 @market_options
+@care_options
 @json_option
 def command(
     market: str,
@@ -98,6 +116,9 @@ def command(
     poll: float | None,
     owners_file: Path | None,
     as_json: bool,
+    listen: str | None,
+    listen_public: bool,
+    log_json: bool,
     **source: Any,
 ) -> int:
     """Follow every account of MARKET, and list at each block who is near liquidation.
@@ -110,37 +131,53 @@ def command(
     """
     if broadcast and not liquidate:
         raise ConfigError("--broadcast does nothing here without --liquidate", hint="add --liquidate")
-    way = Way(near, count, poll, liquidate, broadcast, flash, as_json)
+    from monitor.cli.attending import Care
+
+    care = Care(listen, listen_public, log_json)
+    way = Way(near, count, poll, liquidate, broadcast, flash, as_json or log_json, care)
     return asyncio.run(_keep(market, way, owners_file, source))
 
 
 async def _keep(market: str, way: Way, owners_file: Path | None, source: dict[str, Any]) -> int:
     from monitor.chain.clock import SYSTEM
+    from monitor.cli.attending import attended, board_of
+    from monitor.cli.guarding import guardian_for
     from monitor.cli.signals import until_sigterm
     from monitor.cli.telling import BlocksOf, telling
     from monitor.pipeline.keeping import Keeper, Terms
     from monitor.pipeline.watchdog import Watchdog
+    from monitor.status.board import MarketRow
 
-    async with one_market(market, source) as one, until_sigterm() as stop, Watchdog():
+    async with AsyncExitStack() as opened:
+        one = await opened.enter_async_context(one_market(market, source))
+        stop = await opened.enter_async_context(until_sigterm())
+        await opened.enter_async_context(Watchdog())
+        board = board_of("keep", {one.chain.name: (one.chain, ())}, armed=way.broadcast)
+        row = MarketRow(one.name, board.chains[0])
+        board.markets.append(row)
+        care = await opened.enter_async_context(attended(way.care, board, way.say))
         chain = one.chain.chain
         block = one.chain.first or await chain.block("latest")
 
         async def borrowers(whole: Any, until: BlockRef) -> list[bytes]:
             return [row.tobytes() for row in await discovered(one, whole, until)]
 
-        keeper = Keeper(chain, one.ref, one.name, one.session.memory, borrowers, Terms(way.near), say=say)
+        keeper = Keeper(chain, one.ref, one.name, one.session.memory, borrowers, Terms(way.near), say=way.say)
         owners = [bytes.fromhex(owner[2:]) for owner in read_owners(owners_file)] if owners_file else None
         began = SYSTEM.monotonic()
         said = await keeper.start(block, owners)
-        say(f"{one.name}: {said}, {SYSTEM.monotonic() - began:.1f} s")
+        way.say(f"{one.name}: {said}, {SYSTEM.monotonic() - began:.1f} s")
         with ExitStack() as stack:
             hunter = _hunter(one, way, stack) if way.liquidate else None
             journal = hunter.journal if hunter is not None else None
             does = "liquidates" if way.broadcast else "prices liquidations" if way.liquidate else "only watches"
             try:
-                async with telling(one.session, journal, say, lambda _: "", f"keep {one.name} ({does})") as teller:
-                    voice = Voice(teller, one.name, BlocksOf(one.session, one.chain))
+                async with telling(one.session, journal, way.say, lambda _: "", f"keep {one.name} ({does})") as teller:
+                    guardian = guardian_for(one.session.targets, None) if way.broadcast else None
+                    care.depends_on(teller, journal, guardian)
+                    voice = Voice(teller, one.name, BlocksOf(one.session, one.chain), row)
                     last = await _follow(one, keeper, hunter, voice, way, stop)
+                    board.draining = True
             finally:
                 keeper.save()
         if last is None:
@@ -210,7 +247,7 @@ async def _look(
     _show(one, look, head.skipped, last, way)
     if hunter is not None:
         _tell(await hunter.look([shown_owner(at.owner) for at in look.unhealthy], look.block), way)
-    await voice.saw(look)
+    await voice.saw(look, head.skipped)
     return await keeper.settle(time.monotonic()) or look
 
 
@@ -228,7 +265,10 @@ async def _drain(hunter: Hunter, way: Way) -> None:
 
 def _show(one: One, look: Look, skipped: int, last: Look | None, way: Way) -> None:
     if way.as_json:
-        click.echo(json.dumps(look_dict(one.name, look, skipped), separators=(",", ":")))
+        told = look_dict(one.name, look, skipped)
+        if way.care.log_json:
+            told["near"] = told["near"][:LISTED]
+        click.echo(json.dumps(told, separators=(",", ":")))
         return
     click.echo(line(look, skipped, way))
     listed = [at.owner for at in look.near[:LISTED]]

@@ -118,6 +118,24 @@ def block_option(function: F) -> F:
     )(function)
 
 
+def care_options(function: F) -> F:
+    """--listen, --listen-public and --log-json of the daemons."""
+    return _all(
+        click.option(
+            "--listen",
+            "listen",
+            metavar="ADDRESS:PORT",
+            envvar="LEVMON_LISTEN",
+            show_envvar=True,
+            help="Answer /healthz, /readyz and /metrics there, such as 127.0.0.1:9464.",
+        ),
+        click.option(
+            "--listen-public", "listen_public", is_flag=True, help="Let --listen be an address that others reach."
+        ),
+        click.option("--log-json", "log_json", is_flag=True, help="Say what changes as JSON lines, for a log."),
+    )(function)
+
+
 def level_options(function: F) -> F:
     """--watch, --warn and --critical, which overrule the file."""
     return _all(

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.options import json_option, source_options
+from monitor.cli.options import care_options, json_option, source_options
 from monitor.cli.protect_events import Events
 from monitor.cli.signals import at_signal, until_sigterm
 from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from monitor.cli.attending import Attended, Care
     from monitor.cli.session import Open, Session
+    from monitor.cli.targets import Wanted
     from monitor.cli.telling import BlocksOf
     from monitor.core.types import BlockRef
     from monitor.pipeline.events import Event
@@ -46,9 +48,19 @@ DRAIN_S = 20.0
     "--poll", type=click.FloatRange(0.05), help="Seconds between questions for a new block. [default: by chain]"
 )
 @source_options
+@care_options
 @json_option
 def command(
-    broadcast: bool, count: int | None, heartbeat: float, poll: float | None, as_json: bool, **source: Any
+    *,
+    broadcast: bool,
+    count: int | None,
+    heartbeat: float,
+    poll: float | None,
+    as_json: bool,
+    listen: str | None,
+    listen_public: bool,
+    log_json: bool,
+    **source: Any,
 ) -> int:
     """Watch, decide and rescue, block by block, until SIGTERM or Ctrl-C.
 
@@ -58,20 +70,43 @@ def command(
     Starting is recovering: whatever an earlier run left half done is carried on first. SIGHUP reads the rules of
     [[protect]] anew; all else needs a restart.
     """
+    from monitor.cli.attending import Care
     from monitor.cli.targets import Wanted
 
-    return asyncio.run(_protect(Wanted(**source, every_market=True), broadcast, count, heartbeat, poll, as_json))
+    care = Care(listen, listen_public, log_json)
+    way = Way(broadcast, count, heartbeat, poll, as_json, care)
+    return asyncio.run(_protect(Wanted(**source, every_market=True), way))
 
 
-async def _protect(
-    wanted: Any, broadcast: bool, count: int | None, heartbeat_s: float, poll_s: float | None, as_json: bool
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to protect: whether anything is sent, until when, how often, as what, and who looks after it."""
+
+    broadcast: bool
+    count: int | None
+    heartbeat_s: float
+    poll_s: float | None
+    as_json: bool
+    care: Care
+
+    def events(self) -> Events:
+        from monitor.cli.log_lines import LogLines
+        from monitor.cli.sinks import JsonLines, Lines
+
+        if self.as_json:
+            return Events(True, JsonLines())
+        return (
+            Events(True, LogLines(self.heartbeat_s)) if self.care.log_json else Events(False, Lines(self.heartbeat_s))
+        )
+
+
+async def _protect(wanted: Wanted, way: Way) -> int:
+    from monitor.cli.attending import attended, board_of
     from monitor.cli.guarding import guardian_for, require_armed
     from monitor.cli.protecting import protected_subjects
     from monitor.cli.resources import require_machine
     from monitor.cli.sending import open_acting
     from monitor.cli.session import opened
-    from monitor.cli.sinks import JsonLines, Lines
     from monitor.cli.telling import telling
     from monitor.pipeline.guardians import protections
     from monitor.pipeline.protect import Guard
@@ -82,9 +117,9 @@ async def _protect(
         require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         config = session.targets.config
         rules = protections(config) if config is not None else ()
-        if broadcast:
+        if way.broadcast:
             require_armed(guardian)
-        sink = Events(as_json, JsonLines() if as_json else Lines(heartbeat_s))
+        sink = way.events()
         with ExitStack() as stack:
             rounds: list[Round] = []
             journal = None
@@ -93,18 +128,27 @@ async def _protect(
                 if not subjects:
                     continue
                 acting = None
-                if broadcast:
+                if way.broadcast:
                     acting = stack.enter_context(open_acting(session, chain, guardian, journal))
                     journal = acting.journal
                 by_id = {subject.id: protection for subject, protection in subjects.items()}
-                rounds.append(Round(chain, subjects, Guard(guardian, by_id, chain.chain, acting), count, poll_s))
+                rounds.append(
+                    Round(chain, subjects, Guard(guardian, by_id, chain.chain, acting), way.count, way.poll_s)
+                )
             if not rounds:
                 raise ConfigError("no position is protected", hint="add [[protect]] to levmon.toml")
-            sink.begin([(one.chain, len(one.subjects)) for one in rounds], guardian, broadcast)
+            sink.begin([(one.chain, len(one.subjects)) for one in rounds], guardian, way.broadcast)
             count = sum(len(one.subjects) for one in rounds)
-            what = f"protect ({count} position{'' if count == 1 else 's'}, {'armed' if broadcast else 'dry'})"
-            async with telling(session, journal, sink.alerts, _does(rounds, broadcast), what) as teller:
-                await _run(session, guardian, rounds, sink, teller)
+            what = f"protect ({count} position{'' if count == 1 else 's'}, {'armed' if way.broadcast else 'dry'})"
+            followed = {one.chain.name: (one.chain, tuple(one.subjects)) for one in rounds}
+            board = board_of("protect", followed, armed=way.broadcast)
+            does = _does(rounds, way.broadcast)
+            async with (
+                attended(way.care, board, sink.alerts) as care,
+                telling(session, journal, sink.alerts, does, what) as teller,
+            ):
+                care.depends_on(teller, journal, guardian if way.broadcast else None)
+                await _run(session, guardian, rounds, sink, teller, care)
         return exit_code(sink.lines.levels())
 
 
@@ -135,14 +179,17 @@ class Round:
     poll_s: float | None
 
 
-async def _run(session: Session, guardian: Guardian, rounds: list[Round], sink: Events, teller: Teller | None) -> None:
+async def _run(
+    session: Session, guardian: Guardian, rounds: list[Round], sink: Events, teller: Teller | None, care: Attended
+) -> None:
     """Every chain until SIGTERM, or one of them has shown `count` blocks; then drain."""
     from monitor.pipeline.watchdog import Watchdog
 
     reread = at_signal(signal.SIGHUP, lambda: _reread(session, rounds, sink))
     async with until_sigterm() as stop, reread, Watchdog():
         tasks = [
-            asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller), stop)) for one in rounds
+            asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller, care), stop))
+            for one in rounds
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -219,7 +266,7 @@ async def _follow(session: Session, guardian: Guardian, one: Round, told: Told, 
 
 async def _drain(guard: Guard, told: Told, last: BlockRef | None) -> None:
     """Nothing new is armed; what may have been signed is sent, or left for the next start after a while."""
-    guard.draining = True
+    guard.draining = told.care.board.draining = True
     end = asyncio.get_running_loop().time() + DRAIN_S
     while guard.in_flight and asyncio.get_running_loop().time() < end:
         told.tell(await guard.step(), last)
@@ -233,10 +280,12 @@ class Told:
     chain: Open
     sink: Events
     teller: Teller | None
+    care: Attended
 
     def show(self, tick: Tick) -> None:
         """A snapshot: shown, and its changes of level told before anything is done about them."""
         self.sink.show(self.chain, tick)
+        self.care.saw(self.chain.name, tick)
         if self.teller is not None:
             self.teller.look(tick.snapshot.reports, tick.snapshot.block, tick.snapshot.outage)
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monitor.cli.options import json_option, level_options, source_options
+from monitor.cli.options import care_options, json_option, level_options, source_options
 from monitor.cli.signals import until_sigterm
 
 if TYPE_CHECKING:
+    from monitor.cli.attending import Attended, Care
     from monitor.cli.session import Open, Session
     from monitor.cli.sinks import Sink
     from monitor.cli.targets import Wanted
@@ -41,14 +42,19 @@ if TYPE_CHECKING:
     "--poll", type=click.FloatRange(0.05), help="Seconds between questions for a new block. [default: by chain]"
 )
 @click.option("--no-alerts", is_flag=True, help="Only show; tell the channels of [alerts] nothing.")
+@care_options
 @json_option
 def command(
     owners: tuple[str, ...],
+    *,
     count: int | None,
     heartbeat: float,
     poll: float | None,
     no_alerts: bool,
     as_json: bool,
+    listen: str | None,
+    listen_public: bool,
+    log_json: bool,
     **source: Any,
 ) -> int:
     """Health of positions at every new block, until Ctrl-C.
@@ -58,34 +64,54 @@ def command(
 
     Ends on SIGTERM, or after --count blocks, with check's exit code for what was seen last.
     """
+    from monitor.cli.attending import Care
     from monitor.cli.targets import Wanted
 
-    shown = Shown(count, heartbeat, poll, as_json, not no_alerts)
+    shown = Shown(count, heartbeat, poll, as_json, not no_alerts, Care(listen, listen_public, log_json))
     return asyncio.run(_watch(Wanted(**source, owners=owners), shown))
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How to watch: until when, how often, as what, and whether channels are told."""
+    """How to watch: until when, how often, as what, whether channels are told, and who looks after it."""
 
     count: int | None
     heartbeat_s: float
     poll_s: float | None
     as_json: bool
     alerts: bool
+    care: Care
+
+    def sink(self) -> Sink:
+        from monitor.cli.log_lines import LogLines
+        from monitor.cli.screen import live
+        from monitor.cli.sinks import JsonLines, Lines, LiveTable
+
+        if self.as_json:
+            return JsonLines()
+        if self.care.log_json:
+            return LogLines(self.heartbeat_s)
+        return LiveTable() if live() else Lines(self.heartbeat_s)
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """What is said beside it."""
+        from monitor.cli.log_lines import say
+
+        return say if self.care.log_json else partial(click.echo, err=True)
 
 
 async def _watch(wanted: Wanted, shown: Shown) -> int:
+    from monitor.cli.attending import attended, board_of
     from monitor.cli.resources import require_machine
-    from monitor.cli.screen import live
     from monitor.cli.session import opened
-    from monitor.cli.sinks import JsonLines, Lines, LiveTable
     from monitor.pipeline.watchdog import Watchdog
     from monitor.policy.levels import exit_code
 
     async with opened(wanted) as session, until_sigterm() as stop, Watchdog():
         require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
-        sink = JsonLines() if shown.as_json else LiveTable() if live() else Lines(shown.heartbeat_s)
+        sink = shown.sink()
+        board = board_of("watch", {one.name: (one, one.subjects) for one in session.chains if one.subjects})
         queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
         followers = [
             asyncio.create_task(_follow(session, chain, shown.poll_s, queue))
@@ -94,9 +120,10 @@ async def _watch(wanted: Wanted, shown: Shown) -> int:
         ]
         ended = asyncio.create_task(stop.wait())
         try:
-            async with _told(session, shown.alerts) as told:
+            async with attended(shown.care, board, shown.say) as care, _told(session, shown, care) as told:
                 with sink:
                     await _show(queue, {ended, *followers}, sink, told, shown.count)
+                    board.draining = True
         finally:
             for task in (ended, *followers):
                 task.cancel()
@@ -116,13 +143,16 @@ Telling = Callable[["Open", "Tick"], Awaitable[None]]
 
 
 @asynccontextmanager
-async def _told(session: Session, wanted: bool) -> AsyncIterator[Telling]:
-    """What takes ticks to the channels of the file, where there are any. Says on standard error how they fare."""
+async def _told(session: Session, shown: Shown, care: Attended) -> AsyncIterator[Telling]:
+    """What takes ticks to the board and to the channels of the file, where there are any.
 
-    async def nobody(_: Open, __: Tick) -> None:
-        pass
+    Says on standard error how they fare.
+    """
 
-    alerts = session.targets.config.alerts if wanted and session.targets.config else None
+    async def nobody(chain: Open, tick: Tick) -> None:
+        care.saw(chain.name, tick)
+
+    alerts = session.targets.config.alerts if shown.alerts and session.targets.config else None
     if alerts is None or not alerts.channels:
         yield nobody
         return
@@ -130,9 +160,11 @@ async def _told(session: Session, wanted: bool) -> AsyncIterator[Telling]:
 
     blocks = {chain.chain_id: BlocksOf(session, chain) for chain in session.chains}
     what = f"watch ({len(session.subjects)} positions)"
-    async with telling(session, None, partial(click.echo, err=True), lambda _: "only watches", what) as teller:
+    async with telling(session, None, shown.say, lambda _: "only watches", what) as teller:
+        care.depends_on(teller, None, None)
 
         async def tell(chain: Open, tick: Tick) -> None:
+            care.saw(chain.name, tick)
             if teller is not None:
                 if tick.trouble is None:
                     await teller.settle(chain.chain_id, blocks[chain.chain_id], reorganised=tick.reorg is not None)

@@ -21,7 +21,7 @@ from monitor.journal.statements import (
     SETTLED_ON,
     actions,
 )
-from monitor.journal.tables import ATTEMPTS, BUDGET, RECORDS, SIGNERS
+from monitor.journal.tables import ACTIONS, ATTEMPTS, BUDGET, RECORDS, SIGNERS
 
 
 class Answers(Commits):
@@ -46,6 +46,12 @@ class Answers(Commits):
         with self._reading() as db:
             rows = db.execute(which, here).mappings().all()
             return actions_from(rows, db.execute(attempts, here).mappings().all() if rows else ())
+
+    def count_actions(self) -> dict[ActionState, int]:
+        """How many are in which state; nothing for a state that none is in."""
+        query = select(ACTIONS.c.state, func.count()).group_by(ACTIONS.c.state)
+        with self._reading() as db:
+            return {ActionState(state): count for state, count in db.execute(query)}
 
     def last_closed(self, position_id: str, limit: int = 32) -> list[tuple[ActionState, int]]:
         """States and times of the position's latest closed actions, newest first."""

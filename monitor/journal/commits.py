@@ -21,9 +21,10 @@ from monitor.journal.defences import ALL, Defences
 from monitor.journal.lock import FileLock
 from monitor.journal.rows import JournalBroken, JournalBusy, JournalError, JournalUnfit, LeaseLost, Record, Severity
 from monitor.journal.statements import ADD_ALERT, ADD_RECORD, ALERT_KNOWN, EPOCH, LAST_RECORD
-from monitor.journal.tables import LEASES, RECORDS
+from monitor.journal.tables import LEASES, META, RECORDS
 
 LEASE = "executor"
+PROOF = "proved_s"
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -176,6 +177,15 @@ class Commits:
                 yield db
         finally:
             self._broken = self._broken or broken
+
+    def prove(self, now_s: int) -> None:
+        """That a commit reaches the disk just now, by a row of no meaning; one that fails counts like any other.
+
+        May raise: JournalBusy, JournalBroken, LeaseLost.
+        """
+        with self._transaction() as db:
+            db.execute(META.delete().where(META.c.name == PROOF))
+            db.execute(META.insert().values(name=PROOF, value=str(now_s)))
 
     def append(
         self, db: Connection, at_s: int, entries: Sequence[tuple[str, str, dict[str, Any]]]

@@ -20,6 +20,7 @@ from monitor.core.types import BlockRef, Known, Level
 from monitor.core.units import format_ratio, format_units
 from monitor.journal.outbox import Note, Outbox, Told
 from monitor.journal.rows import JournalError, Severity
+from monitor.journal.store import Journal
 from monitor.oracles.sequencer import Sequencer
 from monitor.pipeline.beside import Outage
 from monitor.pipeline.events import Decided, Disputed, Event, Forbidden, Held, Missing, Suspect, Unready
@@ -81,6 +82,16 @@ class Teller:
     @property
     def _now_s(self) -> int:
         return int(self._clock.time())
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where alerts are kept; None where they are sent from memory."""
+        return self._outbox.journal if self._outbox is not None else None
+
+    @property
+    def sender(self) -> Sender:
+        """Who carries them, and knows how the channels fare."""
+        return self._sender
 
     def _tell(self, notes: Sequence[Note], at_s: int, levels: Sequence[Told] = ()) -> None:
         """Into the journal, or where that fails straight to the channels."""
