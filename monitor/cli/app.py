@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from monitor.cli.examples import epilog
 from monitor.core.errors import LevmonError
 
 USAGE = 2
@@ -49,13 +50,15 @@ COMMANDS = {
     "doctor": "Check configuration, endpoints and markets; say how to mend them.",
     "protocols": "Which protocols, rule versions and markets levmon knows.",
     "config": "Write, show or check levmon.toml.",
+    "completion": "Print tab completion for a shell.",
+    "ops": "Print a service unit, a Dockerfile, a dashboard or alert rules.",
 }
 
 EPILOG = """\
 Exit codes: 1 some position is warn or worse; else 3 some is unknown; else 0. 2 usage or configuration; 4 refused
 or failed to act; 70 a bug.
 
-Tab completion: eval "$(_LEVMON_COMPLETE=bash_source levmon)"  (or zsh_source, fish_source)
+Tab completion: eval "$(levmon completion bash)"  (or zsh, fish)
 """
 
 
@@ -74,6 +77,7 @@ class Commands(click.Group):
             return None
         module = importlib.import_module(f"monitor.cli.{cmd_name}_command")
         command: click.Command = module.command
+        command.epilog = command.epilog or epilog(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
