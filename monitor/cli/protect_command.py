@@ -23,6 +23,7 @@ from monitor.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from monitor.cli.attending import Attended, Care
+    from monitor.cli.recording import Recording
     from monitor.cli.session import Open, Session
     from monitor.cli.targets import Wanted
     from monitor.cli.telling import BlocksOf
@@ -104,6 +105,7 @@ async def _protect(wanted: Wanted, way: Way) -> int:
     from monitor.cli.attending import attended, board_of
     from monitor.cli.guarding import guardian_for, require_armed
     from monitor.cli.protecting import protected_subjects
+    from monitor.cli.recording import recording
     from monitor.cli.resources import require_machine
     from monitor.cli.sending import open_acting
     from monitor.cli.session import opened
@@ -143,12 +145,13 @@ async def _protect(wanted: Wanted, way: Way) -> int:
             followed = {one.chain.name: (one.chain, tuple(one.subjects)) for one in rounds}
             board = board_of("protect", followed, armed=way.broadcast)
             does = _does(rounds, way.broadcast)
+            kept = stack.enter_context(recording(session.targets, sink.alerts))
             async with (
                 attended(way.care, board, sink.alerts) as care,
                 telling(session, journal, sink.alerts, does, what) as teller,
             ):
                 care.depends_on(teller, journal, guardian if way.broadcast else None)
-                await _run(session, guardian, rounds, sink, teller, care)
+                await _run(session, guardian, rounds, sink, teller, care, kept)
         return exit_code(sink.lines.levels())
 
 
@@ -180,7 +183,13 @@ class Round:
 
 
 async def _run(
-    session: Session, guardian: Guardian, rounds: list[Round], sink: Events, teller: Teller | None, care: Attended
+    session: Session,
+    guardian: Guardian,
+    rounds: list[Round],
+    sink: Events,
+    teller: Teller | None,
+    care: Attended,
+    kept: Recording,
 ) -> None:
     """Every chain until SIGTERM, or one of them has shown `count` blocks; then drain."""
     from monitor.pipeline.watchdog import Watchdog
@@ -188,7 +197,7 @@ async def _run(
     reread = at_signal(signal.SIGHUP, lambda: _reread(session, rounds, sink))
     async with until_sigterm() as stop, reread, Watchdog():
         tasks = [
-            asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller, care), stop))
+            asyncio.create_task(_follow(session, guardian, one, Told(one.chain, sink, teller, care, kept), stop))
             for one in rounds
         ]
         try:
@@ -275,12 +284,13 @@ async def _drain(guard: Guard, told: Told, last: BlockRef | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Where one chain's news goes: to the output, and to the channels where there are any."""
+    """Where one chain's news goes: to the output, into the history, and to the channels where there are any."""
 
     chain: Open
     sink: Events
     teller: Teller | None
     care: Attended
+    kept: Recording
 
     def show(self, tick: Tick) -> None:
         """A snapshot: shown, and its changes of level told before anything is done about them."""
@@ -288,6 +298,7 @@ class Told:
         self.care.saw(self.chain.name, tick)
         if self.teller is not None:
             self.teller.look(tick.snapshot.reports, tick.snapshot.block, tick.snapshot.outage)
+        self.kept.see(self.chain, tick)
 
     def tell(self, events: list[Event], block: BlockRef | None) -> None:
         self.sink.tell(self.chain, events, block)

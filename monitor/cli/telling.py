@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from monitor.alerts.outbox import Sender
 from monitor.alerts.setup import channels_of, pace_of
 from monitor.core.alerting import AlertsConfig
+from monitor.core.database import database_url, shown
 from monitor.core.types import BlockRef
 from monitor.journal.outbox import Outbox
 from monitor.journal.rows import JournalError, LeaseHeld
@@ -44,7 +45,7 @@ class BlocksOf(ExecutionView):
 
 def journal_url(alerts: AlertsConfig, base: Path) -> str:
     """Where alerts are kept by who does not act."""
-    return alerts.journal if "://" in alerts.journal else f"sqlite:///{(base / alerts.journal).absolute()}"
+    return database_url(alerts.journal, base)
 
 
 @asynccontextmanager
@@ -64,7 +65,7 @@ async def telling(
                 base = (session.targets.path or Path()).absolute().parent
                 journal = stack.enter_context(closing(Journal(journal_url(alerts, base), now_s=int(time.time()))))
             except LeaseHeld:
-                say(f"alerts: another levmon tells them ({alerts.journal}); this one only shows")
+                say(f"alerts: another levmon tells them ({shown(alerts.journal)}); this one only shows")
                 yield None
                 return
             except JournalError as error:

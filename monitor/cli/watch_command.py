@@ -20,6 +20,7 @@ from monitor.cli.signals import until_sigterm
 
 if TYPE_CHECKING:
     from monitor.cli.attending import Attended, Care
+    from monitor.cli.recording import Recording
     from monitor.cli.session import Open, Session
     from monitor.cli.sinks import Sink
     from monitor.cli.targets import Wanted
@@ -103,6 +104,7 @@ class Shown:
 
 async def _watch(wanted: Wanted, shown: Shown) -> int:
     from monitor.cli.attending import attended, board_of
+    from monitor.cli.recording import recording
     from monitor.cli.resources import require_machine
     from monitor.cli.session import opened
     from monitor.pipeline.watchdog import Watchdog
@@ -121,8 +123,8 @@ async def _watch(wanted: Wanted, shown: Shown) -> int:
         ended = asyncio.create_task(stop.wait())
         try:
             async with attended(shown.care, board, shown.say) as care, _told(session, shown, care) as told:
-                with sink:
-                    await _show(queue, {ended, *followers}, sink, told, shown.count)
+                with sink, recording(session.targets, shown.say) as kept:
+                    await _show(queue, {ended, *followers}, sink, kept, told, shown.count)
                     board.draining = True
         finally:
             for task in (ended, *followers):
@@ -177,6 +179,7 @@ async def _show(
     queue: asyncio.Queue[tuple[Open, Tick]],
     enders: AbstractSet[asyncio.Task[Any]],
     sink: Sink,
+    kept: Recording,
     told: Telling,
     count: int | None,
 ) -> None:
@@ -197,6 +200,7 @@ async def _show(
             chain, tick = got.result()
             got = asyncio.create_task(queue.get())
             sink.show(chain.name, tick)
+            kept.see(chain, tick)
             await told(chain, tick)
             seen += tick.trouble is None
     finally:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from monitor.core.errors import ConfigError
 from monitor.core.secret import Secret, channel_url
-from monitor.core.toml_model import Name, Table, lift
+from monitor.core.toml_model import Database, Name, Table, lift
 
 Mistake = tuple[tuple[str | int, ...], str, str]
 """Where, what, and how to mend it."""
@@ -61,7 +61,7 @@ class AlertsConfig(Table):
     """
 
     channels: Annotated[tuple[ChannelConfig, ...], Field(strict=False)] = ()
-    journal: Annotated[str, Field(min_length=1, max_length=1000)] = "alerts.db"
+    journal: Database = "alerts.db"
     group_s: Annotated[int, Field(ge=1, le=3600)] = 30
     heartbeat_s: Annotated[int, Field(ge=0, le=7 * 86_400)] = 0
     escalation_s: Annotated[int, Field(ge=10, le=86_400)] = 600

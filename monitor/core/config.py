@@ -34,6 +34,7 @@ from monitor.core.guardian import (
     PriceConfig,
     ProtectConfig,
 )
+from monitor.core.history import HistoryConfig
 from monitor.core.secret import HTTP, WEBSOCKET, RpcUrl, parse_urls, split_urls
 from monitor.core.thresholds import DEFAULT, Thresholds
 from monitor.core.toml_model import NAME, ChecksumAddress, Exact, Name, Table, lift
@@ -125,6 +126,7 @@ class Config(Table):
     guardian: GuardianConfig | None = None
     protect: Annotated[tuple[ProtectConfig, ...], Field(strict=False)] = ()
     alerts: AlertsConfig | None = None
+    history: HistoryConfig = HistoryConfig()
 
     def chain_of(self, market: MarketConfig) -> ChainConfig:
         """The chain of a market."""
@@ -338,6 +340,7 @@ def _keys_beside(path: toml_source.Path) -> list[str]:
         "guardian": GuardianConfig,
         "protect": ProtectConfig,
         "alerts": AlertsConfig,
+        "history": HistoryConfig,
     }
     model = Config if len(path) < 2 else models.get(str(path[0]), Config)
     if path[:2] == ("alerts", "channels") and len(path) > 2:

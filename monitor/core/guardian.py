@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from monitor.core.address import looks_like_address
-from monitor.core.toml_model import ChecksumAddress, Exact, Name, Table
+from monitor.core.toml_model import ChecksumAddress, Database, Exact, Name, Table
 
 Mistake = tuple[tuple[str | int, ...], str, str]
 """Where, what, and how to mend it."""
@@ -105,7 +105,7 @@ class GuardianConfig(Table):
     address: ChecksumAddress
     signer: Text = "signer.sock"
     signer_config: Text = "signer.toml"
-    journal: Text = "levmon.db"
+    journal: Database = "levmon.db"
     kill_file: Text = "levmon.kill"
     armed: bool = False
     limits: LimitsConfig | None = None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from monitor.core.address import parse_address
+from monitor.core.database import database_url
 from monitor.core.errors import ConfigError
 from monitor.core.types import Address
 from monitor.core.units import parse_decimal
@@ -42,9 +44,16 @@ def _address(value: object) -> Address:
     return str(lift(parse_address, value))
 
 
+def _database(value: str) -> str:
+    lift(database_url, value, Path())
+    return value
+
+
 Name = Annotated[str, Field(pattern=NAME)]
 Exact = Annotated[Fraction, BeforeValidator(_exact)]
 ChecksumAddress = Annotated[Address, BeforeValidator(_address)]
+Database = Annotated[str, Field(min_length=1, max_length=1000, repr=False), AfterValidator(_database)]
+"""A file beside levmon.toml or a server's URL, as `core.database` reads it; it may hold a password."""
 
 
 class Table(BaseModel):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor.core.actions import Step
+from monitor.core.database import database_url
 from monitor.core.errors import ConfigError
 from monitor.core.guardian import ANY_UNIT
 from monitor.core.guarding import GuardSetup
@@ -68,8 +69,7 @@ class Guardian:
     @property
     def journal_url(self) -> str:
         """A database URL as it is, a file as SQLite's."""
-        text = self.config.journal
-        return text if "://" in text else f"sqlite:///{(self.base / text).absolute()}"
+        return database_url(self.config.journal, self.base)
 
     @property
     def max_fee_wei(self) -> int:

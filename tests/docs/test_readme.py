@@ -128,8 +128,9 @@ def test_every_configuration_is_right(text: str, tmp_path: Path) -> None:
 def test_the_configuration_reference_names_every_key() -> None:
     from monitor.core.alerting import AlertsConfig, ChannelConfig
     from monitor.core.config import ChainConfig, Config, MarketConfig, PositionConfig
+    from monitor.core.history import HistoryConfig
 
-    for model in (Config, ChainConfig, MarketConfig, PositionConfig, AlertsConfig, ChannelConfig):
+    for model in (Config, ChainConfig, MarketConfig, PositionConfig, AlertsConfig, ChannelConfig, HistoryConfig):
         for key in model.model_fields:
             assert re.search(rf"`\[*{key}|\[+{key}[.\]]", README), key
 
