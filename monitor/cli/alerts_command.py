@@ -76,25 +76,19 @@ async def _one(channel: Channel) -> tuple[str, str, int]:
 @json_option
 def listing(last: int, config_file: Path | None, as_json: bool) -> None:
     """How each channel fares, and the newest alerts: pending with their age, delivered, or withdrawn. Asks nobody."""
-    from monitor.alerts.render import headline, listed, rests
+    from monitor.alerts.render import headline, rests
     from monitor.alerts.setup import wants_of
     from monitor.cli.screen import echo
 
+    if as_json:
+        for one in told(config_file, last):
+            click.echo(json.dumps(one, separators=(",", ":")))
+        return
     alerts, path = _alerts(config_file)
     now_s = int(time.time())
     lines: list[str] = []
     for name, view in _journals(alerts, path, config_file):
         standing = view.alerts(wants_of(alerts), last)
-        if as_json:
-            for channel in _channels(standing, now_s):
-                click.echo(
-                    json.dumps({"schema": "levmon.channel/1", "journal": name, **channel}, separators=(",", ":"))
-                )
-            for alert in standing.alerts:
-                told = {"schema": "levmon.alert.listed/1", "journal": name, **listed(alert)}
-                waits = standing.waiting.get(alert.id, ())
-                click.echo(json.dumps({**told, "waits_for": list(waits)}, separators=(",", ":")))
-            continue
         lines += [f"{name}:", *(f"  {line}" for line in _fares(standing, now_s))]
         for alert in standing.alerts:
             age = f"{max(now_s - (alert.seen_s or now_s), 0)} s"
@@ -103,8 +97,26 @@ def listing(last: int, config_file: Path | None, as_json: bool) -> None:
                 f"pending {age} for {', '.join(waits)}" if waits else "open" if alert.id in standing.open else "told"
             )
             lines.append(f"  {alert.id:>6}  {state:<24} {headline(alert)}  ({rests(alert)})")
-    if not as_json:
-        echo(lines or ["no alerts yet"])
+    echo(lines or ["no alerts yet"])
+
+
+def told(config_file: Path | None, last: int) -> list[dict[str, Any]]:
+    """Objects of the schemas `levmon.channel/1` and `levmon.alert.listed/1`, by journal. May raise: ConfigError."""
+    from monitor.alerts.render import listed
+    from monitor.alerts.setup import wants_of
+
+    alerts, path = _alerts(config_file)
+    found: list[dict[str, Any]] = []
+    for name, view in _journals(alerts, path, config_file):
+        standing = view.alerts(wants_of(alerts), last)
+        found += [
+            {"schema": "levmon.channel/1", "journal": name, **channel}
+            for channel in _channels(standing, int(time.time()))
+        ]
+        for alert in standing.alerts:
+            waits = list(standing.waiting.get(alert.id, ()))
+            found.append({"schema": "levmon.alert.listed/1", "journal": name, **listed(alert), "waits_for": waits})
+    return found
 
 
 def _channels(standing: Standing, now_s: int) -> Iterator[dict[str, Any]]:

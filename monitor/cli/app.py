@@ -27,6 +27,7 @@ PIPE_CLOSED = 141
 COMMANDS = {
     "check": "Health of positions now, or at a block.",
     "watch": "Health of positions at every new block.",
+    "serve": "The same in the browser, live, and as a JSON API.",
     "explain": "Each number of a position, with its formula and the call it came from.",
     "whatif": "Health after price moves and time.",
     "verify": "Recompute, and compare with the contract's own numbers.",

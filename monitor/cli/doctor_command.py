@@ -54,7 +54,7 @@ def command(as_json: bool, **source: Any) -> int:
 
 async def _doctor(wanted: Wanted, as_json: bool) -> int:
     codes = {0}
-    async for finding in _findings(wanted):
+    async for finding in findings(wanted):
         codes.add(finding.exit_code)
         if as_json:
             told = asdict(finding)
@@ -78,7 +78,7 @@ def _show(finding: Finding) -> None:
         click.echo(f"     -> {clean(finding.mend, 400)}")
 
 
-async def _findings(wanted: Wanted) -> AsyncIterator[Finding]:
+async def findings(wanted: Wanted) -> AsyncIterator[Finding]:
     from monitor.cli.targets import resolve
     from monitor.core.errors import ConfigError
 

@@ -35,7 +35,7 @@ def command(position: str | None, last: int, config_file: Path | None, as_json: 
     holds = view.holds() if position is None else ()
     if as_json:
         for action in actions:
-            click.echo(json.dumps(_dict(action, view.records(action.id)), separators=(",", ":")))
+            click.echo(json.dumps(action_dict(action, view.records(action.id)), separators=(",", ":")))
         for hold in holds:
             told = {"schema": "levmon.hold/1", "scope": hold.scope, "reason": hold.reason}
             click.echo(json.dumps(told, separators=(",", ":")))
@@ -63,7 +63,7 @@ def _fits(action: Action, position: str, config: Any) -> bool:
     return action.position_id.lower().startswith(f"{head}/".lower())
 
 
-def _dict(action: Action, records: Sequence[Record]) -> dict[str, Any]:
+def action_dict(action: Action, records: Sequence[Record]) -> dict[str, Any]:
     """The object of schema `levmon.history/1`."""
     draft, mined = action.draft, action.mined
     return {

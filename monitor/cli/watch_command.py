@@ -103,8 +103,6 @@ class Shown:
 
 
 async def _watch(wanted: Wanted, shown: Shown) -> int:
-    from monitor.cli.attending import attended, board_of
-    from monitor.cli.recording import recording
     from monitor.cli.resources import require_machine
     from monitor.cli.session import opened
     from monitor.pipeline.watchdog import Watchdog
@@ -113,24 +111,36 @@ async def _watch(wanted: Wanted, shown: Shown) -> int:
     async with opened(wanted) as session, until_sigterm() as stop, Watchdog():
         require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
         sink = shown.sink()
-        board = board_of("watch", {one.name: (one, one.subjects) for one in session.chains if one.subjects})
-        queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
-        followers = [
-            asyncio.create_task(_follow(session, chain, shown.poll_s, queue))
-            for chain in session.chains
-            if chain.subjects
-        ]
-        ended = asyncio.create_task(stop.wait())
-        try:
-            async with attended(shown.care, board, shown.say) as care, _told(session, shown, care) as told:
-                with sink, recording(session.targets, shown.say) as kept:
-                    await _show(queue, {ended, *followers}, sink, kept, told, shown.count)
-                    board.draining = True
-        finally:
-            for task in (ended, *followers):
-                task.cancel()
-            await asyncio.gather(ended, *followers, return_exceptions=True)
+        await follow(session, shown, sink, stop)
         return exit_code(sink.levels())
+
+
+async def follow(
+    session: Session,
+    shown: Shown,
+    sink: Sink,
+    stop: asyncio.Event,
+    enders: AbstractSet[asyncio.Future[Any]] = frozenset(),
+) -> None:
+    """Show ticks of all chains, keep them and tell the channels, until `stop`, the last block wanted, or an ender."""
+    from monitor.cli.attending import attended, board_of
+    from monitor.cli.recording import recording
+
+    board = board_of("watch", {one.name: (one, one.subjects) for one in session.chains if one.subjects})
+    queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
+    followers = [
+        asyncio.create_task(_follow(session, chain, shown.poll_s, queue)) for chain in session.chains if chain.subjects
+    ]
+    ended = asyncio.create_task(stop.wait())
+    try:
+        async with attended(shown.care, board, shown.say) as care, _told(session, shown, care) as told:
+            with sink, recording(session.targets, shown.say) as kept:
+                await _show(queue, {ended, *followers, *enders}, sink, kept, told, shown.count)
+                board.draining = True
+    finally:
+        for task in (ended, *followers):
+            task.cancel()
+        await asyncio.gather(ended, *followers, return_exceptions=True)
 
 
 async def _follow(session: Session, chain: Open, poll_s: float | None, queue: asyncio.Queue[tuple[Open, Tick]]) -> None:
@@ -177,7 +187,7 @@ async def _told(session: Session, shown: Shown, care: Attended) -> AsyncIterator
 
 async def _show(
     queue: asyncio.Queue[tuple[Open, Tick]],
-    enders: AbstractSet[asyncio.Task[Any]],
+    enders: AbstractSet[asyncio.Future[Any]],
     sink: Sink,
     kept: Recording,
     told: Telling,

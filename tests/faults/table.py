@@ -31,7 +31,6 @@ OWNERS = {
 NOT_BUILT = {
     "R19": "not built: a followed market costs one request a block; without it, nothing is known of anybody",
     **dict.fromkeys(("O8", "O9"), "not built yet: the protocols that use such oracles"),
-    **dict.fromkeys(("S1", "S2", "S3", "S4", "S5", "S6", "S16"), "not built yet: the dashboard, with its own tests"),
     "P21": "not built yet: the journal on PostgreSQL",
 }
 """Rows without a scenario, each with its reason."""
