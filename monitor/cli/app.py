@@ -51,6 +51,7 @@ COMMANDS = {
     "doctor": "Check configuration, endpoints and markets; say how to mend them.",
     "protocols": "Which protocols, rule versions and markets levmon knows.",
     "config": "Write, show or check levmon.toml.",
+    "docs": "Show the reference pages that are shipped with it.",
     "completion": "Print tab completion for a shell.",
     "ops": "Print a service unit, a Dockerfile, a dashboard or alert rules.",
 }

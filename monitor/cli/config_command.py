@@ -9,41 +9,6 @@ import click
 from monitor.cli.options import config_option
 from monitor.core.errors import ConfigError
 
-TEMPLATE = """\
-# levmon.toml: which positions to watch, and where. `levmon config check` says what is wrong with it.
-
-[chains.{chain}]
-chain_id = {chain_id}
-# rpc = ["https://..."]      # several: the next is asked when one fails; ${{NAME}} inside is taken from the environment
-# rpc_file = "rpc-urls.txt"  # or from a file, one URL a line; without both: {variable}, else ETH_RPC_URL
-# ws = ["wss://..."]         # new blocks are noticed sooner
-# quorum = 2                 # so many of at least 3 endpoints must give the same answer
-# block_time_s = 12
-# finality = "finalized"     # or "safe", or a number of blocks
-
-[[markets]]
-name = "{market}"
-chain = "{chain}"
-protocol = "{protocol}"
-address = "{address}"   # for Aave V3 and its forks: the PoolAddressesProvider
-
-# A level is reached when health is below its threshold; below 1 is always critical.
-[levels]
-watch = 2.0
-warn = 1.5
-critical = 1.1
-
-# Names for addresses, to be used as owners.
-[addresses]
-# treasury = "0x..."
-
-# Each position: an address, an ENS name, or a label; with thresholds of its own if they differ.
-# [[positions]]
-# market = "{market}"
-# owner = "treasury"
-# warn = 1.6
-"""
-
 
 @click.group("config")
 def command() -> None:
@@ -52,31 +17,60 @@ def command() -> None:
 
 @command.command("init")
 @click.option("-c", "--config", "path", type=click.Path(path_type=Path), default=Path("levmon.toml"), show_default=True)
-@click.option("--market", default="ethereum/aave-v3/core", show_default=True, help="A known market to start from.")
+@click.option(
+    "--market", default="ethereum/aave-v3/core", show_default=True, help="A known market, or PROTOCOL:ADDRESS[/ID]."
+)
+@click.option("--chain-id", type=click.IntRange(1), help="The chain of a PROTOCOL:ADDRESS market.")
+@click.option("--owner", "owners", multiple=True, help="Whose position: an address or an ENS name. May be repeated.")
+@click.option(
+    "--rpc-env", default="", metavar="NAME", help="Variable with the endpoint's URL. [default: LEVMON_RPC_<chainId>]"
+)
+@click.option(
+    "--alert-env", default="", metavar="NAME", help="Variable with an alert channel's URL.  [default: no channel]"
+)
+@click.option("--watch", default="2.0", show_default=True, help="Level watch below this health.")
+@click.option("--warn", default="1.5", show_default=True, help="Level warn below this health.")
+@click.option("--critical", default="1.1", show_default=True, help="Level critical below this health.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-def init(path: Path, market: str, force: bool) -> None:
-    """Write a levmon.toml to start from."""
+@click.option("--no-input", is_flag=True, help="Ask nothing, also on a terminal.")
+def init(
+    path: Path,
+    *,
+    market: str,
+    chain_id: int | None,
+    owners: tuple[str, ...],
+    rpc_env: str,
+    alert_env: str,
+    watch: str,
+    warn: str,
+    critical: str,
+    force: bool,
+    no_input: bool,
+) -> None:
+    """Write a levmon.toml to start from, commented.
+
+    On a terminal it asks what it needs, unless --owner or --no-input is given. URLs are not asked for and not written:
+    the file names the environment variables that hold them.
+    """
+    import sys
+
+    from monitor.cli import first_config
+    from monitor.core.deployments import parse_market
+
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already", hint="edit it, or overwrite it with --force")
-    path.write_text(template(market))
-    click.echo(f"wrote {path}: put your endpoint and positions into it, then run `levmon config check`")
-
-
-def template(market: str) -> str:
-    """A levmon.toml for a known market. May raise: ConfigError."""
-    from monitor.chain.chains import chain_info
-    from monitor.core.deployments import known_deployment
-
-    deployment = known_deployment(market)
-    chain = chain_info(deployment.chain_id or 0)
-    return TEMPLATE.format(
-        chain=chain.name,
-        chain_id=deployment.chain_id,
-        variable=f"LEVMON_RPC_{deployment.chain_id}",
-        market=market.rpartition("/")[2],
-        protocol=deployment.protocol,
-        address=deployment.address,
-    )
+    first_config.known_market(market)
+    variables = (first_config.variable(rpc_env), first_config.variable(alert_env))
+    answers = first_config.Answers(market, chain_id, owners, *variables, watch, warn, critical)
+    if not owners and not no_input and sys.stdin.isatty() and sys.stdout.isatty():
+        answers = first_config.interview(answers)
+    text = first_config.written(answers)
+    try:
+        path.write_text(text)
+    except OSError as failed:
+        raise ConfigError(f"{path} cannot be written: {failed.strerror}", hint="name another with --config") from None
+    named = parse_market(answers.market).chain_id or answers.chain_id or 0
+    click.echo(f"wrote {path}; next:\n{first_config.next_steps(answers, str(path), named)}")
 
 
 @command.command("show")

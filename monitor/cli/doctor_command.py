@@ -6,11 +6,13 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from monitor.cli.findings import Finding
 from monitor.cli.options import json_option, source_options
 
 if TYPE_CHECKING:
@@ -28,24 +30,17 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `state` is ok, warn or bad; `mend` says what to do unless it is ok."""
-
-    check: str
-    state: str
-    detail: str
-    mend: str = ""
-    exit_code: int = 0
-
-
 @click.command("doctor")
 @source_options
 @json_option
 def command(as_json: bool, **source: Any) -> int:
-    """Check configuration, endpoints and markets, and say how to mend what is wrong.
+    """Check everything that could fail at night, and say how to mend what is wrong.
 
-    Exits with 2 if the configuration is wrong, with 3 if a chain or market cannot be used, else with 0.
+    The machine, configuration, endpoints, markets and their prices; with a guardian also the journal, the signer, the
+    purse and whether each rescue would reach its target; and whether alert channels could be reached. Nothing is
+    written or sent, and nobody is asked but what the file names.
+
+    Exits with 2 if the configuration is wrong, with 3 if something that is needed cannot be used, else with 0.
     """
     from monitor.cli.targets import Wanted
 
@@ -79,6 +74,7 @@ def _show(finding: Finding) -> None:
 
 
 async def findings(wanted: Wanted) -> AsyncIterator[Finding]:
+    from monitor.cli.doctor_machine import machine
     from monitor.cli.targets import resolve
     from monitor.core.errors import ConfigError
 
@@ -89,22 +85,93 @@ async def findings(wanted: Wanted) -> AsyncIterator[Finding]:
         yield Finding("configuration", "bad", wrong.message, wrong.hint, wrong.exit_code)
         return
     yield _configuration(targets)
+    for finding in machine(sum(len(target.urls) for target in targets.chains)):
+        yield finding
+    acts = targets.config is not None and targets.config.guardian is not None
     for target in targets.chains:
-        best: tuple[RpcChain, BlockRef] | None = None
-        for url in target.urls:
-            chain, found, block = await _endpoint(target, url.reveal(), str(url))
-            for finding in found:
+        async for finding in _chain(target, targets, acts=acts):
+            yield finding
+    async for finding in _besides(targets):
+        yield finding
+
+
+async def _chain(target: ChainTarget, targets: Targets, *, acts: bool) -> AsyncIterator[Finding]:
+    from monitor.cli.doctor_endpoint import abilities, quorum, websocket
+
+    best: tuple[RpcChain, BlockRef] | None = None
+    answering = 0
+    for url in target.urls:
+        chain, found, block = await _endpoint(target, url.reveal(), str(url))
+        for finding in found:
+            yield finding
+        if block is not None:
+            answering += 1
+            async for finding in abilities(f"endpoint {url}", chain, block, acts=acts):
                 yield finding
-            if block is not None and (best is None or block.number > best[1].number):
-                if best is not None:
-                    await best[0].close()
-                best = (chain, block)
-            else:
-                await chain.close()
-        if best is not None:
-            async for finding in _markets(target, *best, targets.config):
+        if block is not None and (best is None or block.number > best[1].number):
+            if best is not None:
+                await best[0].close()
+            best = (chain, block)
+        else:
+            await chain.close()
+    yield quorum(target.name, target.quorum, answering)
+    for ws in target.ws:
+        yield await websocket(ws)
+    if best is not None:
+        async for finding in _markets(target, *best, targets.config):
+            yield finding
+        if acts:
+            async for finding in _acting(target, targets, *best):
                 yield finding
-            await best[0].close()
+        await best[0].close()
+
+
+async def _acting(target: ChainTarget, targets: Targets, chain: RpcChain, block: BlockRef) -> AsyncIterator[Finding]:
+    """The purse and the rescues on one chain."""
+    from monitor.cli import doctor_acting
+    from monitor.cli.guarding import guardian_of
+    from monitor.cli.session import Open, subjects_of
+    from monitor.core.errors import LevmonError
+    from monitor.pipeline.beside import sources_of
+    from monitor.pipeline.memory import DiskMemory, ShortMemory
+
+    name = f"rescues on {target.name}"
+    try:
+        guardian = guardian_of(targets.config, targets.path)
+        # an ENS name is never protected, and so needs not be looked up
+        markets = [replace(one, owners=tuple(o for o in one.owners if not o.unresolved)) for one in target.markets]
+        target = replace(target, markets=tuple(markets))
+        opened = Open(target, chain, chain.chain_id, tuple(subjects_of(target, chain.chain_id, {})), block)
+        opened = replace(opened, beside=sources_of(opened.markets(), targets.config))
+        yield await doctor_acting.purse(opened, guardian)
+        async for finding in doctor_acting.rescues(opened, targets, guardian, ShortMemory(DiskMemory())):
+            yield finding
+    except LevmonError as failed:
+        yield Finding(name, "bad", failed.message, failed.hint or "see the endpoints above", 3)
+
+
+async def _besides(targets: Targets) -> AsyncIterator[Finding]:
+    """What is not of a chain: journals, the kill switch, the signer, channels."""
+    from monitor.cli import doctor_acting
+    from monitor.cli.doctor_alerts import channels
+    from monitor.cli.guarding import guardian_of
+    from monitor.cli.telling import journal_url
+
+    config = targets.config
+    if config is None:
+        return
+    base = (targets.path or Path()).absolute().parent
+    if config.guardian is not None:
+        guardian = guardian_of(config, targets.path)
+        for finding in (*doctor_acting.journal(guardian.journal_url), *doctor_acting.stops(guardian)):
+            yield finding
+        async for finding in doctor_acting.signer(guardian):
+            yield finding
+    if config.alerts is not None and config.alerts.channels:
+        for finding in doctor_acting.journal(journal_url(config.alerts, base), "alerts journal"):
+            yield finding
+    async for finding in channels(config.alerts):
+        yield finding
 
 
 def _cache() -> Finding:

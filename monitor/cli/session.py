@@ -121,10 +121,11 @@ async def _open(target: ChainTarget, names: Mapping[str, str], at: BlockAt, stac
     if target.chain_id is None:
         first = await chain.block(at)
     chain_id = chain.chain_id
-    return Open(target, chain, chain_id, tuple(_subjects(target, chain_id, names)), first)
+    return Open(target, chain, chain_id, tuple(subjects_of(target, chain_id, names)), first)
 
 
-def _subjects(target: ChainTarget, chain_id: int, names: Mapping[str, str]) -> Sequence[Subject]:
+def subjects_of(target: ChainTarget, chain_id: int, names: Mapping[str, str]) -> Sequence[Subject]:
+    """The positions asked about on that chain; `names` has the addresses of ENS names."""
     found: dict[str, Subject] = {}
     for market in target.markets:
         for owner in market.owners:

@@ -120,13 +120,22 @@ def test_an_armed_daemon_says_why_it_is_not_ready(tmp_path: Path) -> None:
             url = place_of(daemon.until("listening on"))
             daemon.until("in ")
             assert checks_of(url) == (200, {})
+            found = {one["check"]: one for one in room.objects("doctor", code=3)}
+            assert found["signer"]["state"] == found["purse on local"]["state"] == found["kill switch"]["state"] == "ok"
+            assert found["journal, lock"]["detail"] == "a running levmon works with it"
+            assert {found[f"file {name}"]["state"] for name in ("keystore.json", "password", "signer.toml")} <= {
+                "ok",
+                "warn",
+            }
+            lacks = found[f"rescue of core/{room.owner}"]
+            assert (lacks["state"], "levmon approve" in lacks["mend"]) == ("bad", True), lacks
             listed = {name for name, about in METRICS.items() if "protect" in about.of}
-            found = asked(url, "/metrics")[1]
-            assert listed - names(found) == {"alert_channel_failing", "head_age_limit_seconds"}
-            assert names(found) <= listed
-            assert 'levmon_actions{state="final_ok"}' in found
-            assert f'owner="{room.owner}"' in found
-            room.said += found
+            told = asked(url, "/metrics")[1]
+            assert listed - names(told) == {"alert_channel_failing", "head_age_limit_seconds"}
+            assert names(told) <= listed
+            assert 'levmon_actions{state="final_ok"}' in told
+            assert f'owner="{room.owner}"' in told
+            room.said += told
             signer.end(signal.SIGKILL)
             assert "no signer" in until(url, "signer")
             with closing(sqlite3.connect(tmp_path / "levmon.db")) as other:
@@ -135,10 +144,10 @@ def test_an_armed_daemon_says_why_it_is_not_ready(tmp_path: Path) -> None:
             assert "lease" in until(url, "journal")
             process.stop()
             assert until(url, "head local")
-            found = asked(url, "/metrics")[1]
-            assert "levmon_ready 0.0" in found
-            assert "\nlevmon_position_health" not in found
-            assert "levmon_position_unknown" in found
+            told = asked(url, "/metrics")[1]
+            assert "levmon_ready 0.0" in told
+            assert "\nlevmon_position_health" not in told
+            assert "levmon_position_unknown" in told
             assert asked(url, "/healthz")[0] == 200
             daemon.end(signal.SIGTERM)
         no_secret(room)
