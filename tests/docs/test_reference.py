@@ -13,18 +13,18 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from monitor.cli import reference
 from monitor.cli.app import COMMANDS, app, run
 from monitor.cli.docs_command import PAGES
 from monitor.core.config import Config
 from monitor.signer.config import SignerConfig
 from monitor.status.names import METRICS
-from monitor.testing import reference
 
 ALL = {name: (reference.FOLDER / f"{name}.md").read_text() for name in PAGES}
 
 
 def test_pages_are_what_the_program_says() -> None:
-    assert reference.wrong() == [], "run python -m monitor.testing.reference --write"
+    assert reference.wrong() == [], "run python -m monitor.cli.reference --write"
 
 
 def test_a_page_that_is_old_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

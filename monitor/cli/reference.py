@@ -1,6 +1,6 @@
 """The reference pages in monitor/docs, made from what the program itself says: click, pydantic, the errors' classes.
 
-`python -m monitor.testing.reference --write` makes them anew, `--check` says which are not what they should be. What a
+`python -m monitor.cli.reference --write` makes them anew, `--check` says which are not what they should be. What a
 page says besides is written here, so that a page is never edited by hand.
 """
 
@@ -33,7 +33,7 @@ from monitor.status.names import METRICS
 
 FOLDER = Path(monitor.__file__).parent / "docs"
 WIDTH = 100
-TOLD = "<!-- made by python -m monitor.testing.reference --write -->\n"
+TOLD = "<!-- made by python -m monitor.cli.reference --write -->\n"
 
 EXIT_CODES = {
     0: "All is ok or watch; what was asked for was done.",
@@ -290,7 +290,7 @@ def main() -> int:
             (FOLDER / f"{name}.md").write_text(make())
     found = wrong()
     for name in found:
-        print(f"monitor/docs/{name}.md: run python -m monitor.testing.reference --write", file=sys.stderr)
+        click.echo(f"monitor/docs/{name}.md: run python -m monitor.cli.reference --write", err=True)
     return 1 if found else 0
 
 
