@@ -109,6 +109,7 @@ class Report:
             "protocol": self.subject.ref.protocol,
             "market": self.subject.market,
             "owner": self.owner,
+            "name": clean(self.subject.name, REASON_LIMIT) or None,
             "block": {
                 "number": str(block.number) if block else None,
                 "hash": block.hash if block else None,

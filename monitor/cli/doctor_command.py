@@ -329,9 +329,8 @@ def _second(name: str, ref: MarketRef, state: MarketState, block: BlockRef) -> I
     for why in unknown:
         yield Finding(name, "bad", why, "mend the name in second_prices: a symbol or an address", 2)
     prices = prices_of(ref, state, block)
-    found: dict[str, str] = {}
-    for decimals in {price.decimals for price in prices}:
-        found |= doubts(state.beside, {p.asset: p.answer for p in prices}, symbols, decimals, block.timestamp)
+    answers, places = {p.asset: p.answer for p in prices}, {p.asset: p.decimals for p in prices}
+    found = doubts(state.beside, answers, symbols, places.__getitem__, block.timestamp)
     for why in found.values():
         yield Finding(name, "warn", why, "nothing is sold at such a price: judge which of the two is wrong")
     if not unknown and not found:

@@ -103,7 +103,7 @@ def look(census: Census, asked: Asked) -> Found:
 
     from monitor.pipeline.snapshot import Depth
 
-    globals_ = census.shocked(dict(asked.shocks)) if asked.shocks else census.globals_
+    globals_ = census.shocked(asked.shocks) if asked.shocks else census.globals_
     below = census.below(asked.below, globals_)
     healths = census.health(below.rows, globals_)
     order = sorted(

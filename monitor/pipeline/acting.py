@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from typing import Any, Self
 
 from monitor.chain.chains import chain_info
@@ -38,6 +38,7 @@ from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.execution.machine import Rules
 from monitor.execution.port import Signer, TxCall
 from monitor.execution.rpc_chain import RpcExecutionChain, never_lower
+from monitor.health.solve import price_decimals
 from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.journal.view import JournalView
@@ -169,7 +170,9 @@ class Recheck:
             if changed := Basis(**basis).differs(now):
                 return Outdated(f"the market's {changed} changed since the decision: {ANEW}")
         symbols = protocol.symbols(known.facts) if known else {}
-        found_doubts = doubts(states[ref].beside, found.prices, symbols, health.unit.decimals, head.timestamp)
+        found_doubts = doubts(
+            states[ref].beside, found.prices, symbols, partial(price_decimals, health), head.timestamp
+        )
         if why := untrusted(protocol, draft.intent, found_doubts):
             return Outdated(f"{why}: {ANEW}")
         if decision["target"] is None:

@@ -6,7 +6,7 @@ nothing of health: what comes of it are warnings, and doubts at which nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,16 +94,20 @@ def outage(found: Iterable[tuple[str, Beside]], now_s: int) -> Outage | None:
 
 
 def doubts(
-    beside: Beside, prices: Mapping[Address, int], symbols: Mapping[Address, str], decimals: int, now_s: int
+    beside: Beside,
+    prices: Mapping[Address, int],
+    symbols: Mapping[Address, str],
+    decimals: Callable[[Address], int],
+    now_s: int,
 ) -> dict[Address, str]:
-    """By asset: why nothing is to be traded at its price. `prices` are the protocol's, with `decimals`."""
+    """By asset: why nothing is to be traded at its price. `prices` are the protocol's, each with its own `decimals`."""
     found = {}
     for name, second in beside.second.items():
         for asset, price in prices.items():
             symbol = symbols.get(asset, asset)
             if name.lower() not in (asset.lower(), symbol.lower()):
                 continue
-            if why := doubt(symbol, price, decimals, second, now_s):
+            if why := doubt(symbol, price, decimals(asset), second, now_s):
                 found[asset] = why
     return found
 

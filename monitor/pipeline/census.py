@@ -6,7 +6,7 @@ never absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -74,11 +74,13 @@ class Census:
         """Whose health is below the threshold, and whose is unknown; at other globals if given."""
         return self.book.below(self.globals_ if globals_ is None else globals_, self.at_s, threshold)
 
-    def shocked(self, changes: Mapping[str, Fraction]) -> Any:
-        """The globals after price changes by symbol or key. May raise: ConfigError."""
+    def shocked(self, changes: Iterable[tuple[str, Fraction]]) -> Any:
+        """The globals after price changes by symbol or key. May raise: ConfigError, also for a price moved twice."""
         prices, moved = self.whole.bulk.prices(self.globals_), dict[str, int]()
-        for name, change in changes.items():
+        for name, change in changes:
             for key in whatif.keys_of(self.whole.symbols, name):
+                if key in moved:
+                    raise ConfigError(f"{name} is moved twice", hint="give one --shock for each asset")
                 if key in prices:
                     moved[key] = whatif.shocked(prices[key], change)
         return self.whole.bulk.at_prices(self.globals_, moved)
@@ -134,7 +136,7 @@ class Census:
         return [self._fall(name, keys, move) for name, keys in groups for move in moves]
 
     def _fall(self, name: str, keys: tuple[str, ...], move: Fraction) -> Fall:
-        shocked = self.shocked(dict.fromkeys(keys, move))
+        shocked = self.shocked((key, move) for key in keys)
         below = self.below(Fraction(1), shocked)
         weights = self.whole.bulk.weights(shocked, self.at_s)
         debt = sums(entries(self.whole.bulk, self.columns.take(below.rows)), weights).debit_least

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.core.errors import LevmonError
-from monitor.core.types import Address, Health, Known, Position, Side, Unknown, Unreadable
+from monitor.core.types import Address, Health, Known, NoDebt, Position, Side, Unknown, Unreadable
 from monitor.protocols.base import Protocol, Truth
 
 ENOUGH = 20
@@ -81,11 +81,15 @@ def evaluate(protocol: Protocol[Any, Any], position: Position) -> Health | str:
 
 
 def difference(health: Health, truth: Truth) -> str:
-    """The first field in which ours differs from the contract's, or nothing. A getter that reverts must be Unknown."""
+    """The first field in which ours differs from the contract's, or nothing.
+
+    Where the getter reverts, ours must be Unknown, or have no debt and nothing to tell.
+    """
     if truth.error:
-        return (
-            "" if isinstance(health.verdict, Unknown) else f"the contract's getter fails ({truth.error}), ours does not"
-        )
+        nothing = isinstance(health.verdict, NoDebt) and not health.reported
+        if nothing or isinstance(health.verdict, Unknown):
+            return ""
+        return f"the contract's getter fails ({truth.error}), ours does not"
     if isinstance(health.verdict, Unknown):
         return f"unknown here ({health.verdict.reason}), while the contract's getter answers"
     return fields_differ(health.reported, truth.reported)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from monitor.chain.chains import chain_info
@@ -22,6 +23,7 @@ from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef, Position, ReadPlan
 from monitor.execution.l1_fee import L1Fee, read_l1_fee, size_of
 from monitor.execution.limits import AssetLimits
+from monitor.health.solve import price_decimals
 from monitor.pipeline import market
 from monitor.pipeline.beside import Sources, doubts
 from monitor.pipeline.guardians import Guardian, Protection, line_prices
@@ -248,7 +250,7 @@ def doubts_about(seen: Snapshot, report: Report) -> dict[Address, str]:
     if report.position is None or report.health is None or state is None:
         return {}
     prices, at_s = report.position.prices, report.position.block.timestamp
-    return doubts(state.beside, prices, report.symbols, report.health.unit.decimals, at_s)
+    return doubts(state.beside, prices, report.symbols, partial(price_decimals, report.health), at_s)
 
 
 def native_price(steps: Sequence[Step], chain_id: int, wanted: str = "") -> tuple[str, int | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from monitor import report
@@ -18,7 +19,7 @@ from monitor.core.plan import gather
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import BlockRef, MarketRef, Position, Price, Unreadable
 from monitor.health import engine
-from monitor.health.solve import liquidation_prices
+from monitor.health.solve import liquidation_prices, price_decimals
 from monitor.pipeline import market
 from monitor.pipeline.beside import NO_SOURCES, Outage, Sources, doubts, outage, strangers_told
 from monitor.pipeline.finding import Search, find
@@ -189,7 +190,7 @@ def assess(subject: Subject, position: Position, state: MarketState, prices: Seq
     )
     told = strangers_told(state.beside, symbols)
     now_s = position.block.timestamp
-    warned = doubts(state.beside, position.prices, symbols, health.unit.decimals, now_s)
+    warned = doubts(state.beside, position.prices, symbols, partial(price_decimals, health), now_s)
     stopped = outage([(subject.market, state.beside)], now_s)
     stopped_told = (stopped.text,) if stopped is not None and stopped.text else ()
     return replace(made, errors=(*made.errors, *state.notes, *told, *warned.values(), *stopped_told))

@@ -273,7 +273,7 @@ class LiquityV1(Protocol[Facts, None]):
             _fetch_price(facts),
         ]
         if not isinstance(price, Ok):
-            return [Truth(owner, {}, f"fetchPrice(): {price.reason}") for owner in owners]
+            return [_truth(owner, whole, price) for owner, whole in zip(owners, entire, strict=True)]
         ratios = yield [Call(manager, f"{ABI}.getCurrentICR", (o, price.values[0]), allow_revert=True) for o in owners]
         return [_truth(o, whole, ratio) for o, whole, ratio in zip(owners, entire, ratios, strict=True)]
 
@@ -350,13 +350,15 @@ def _reported(state: State) -> dict[str, int]:
 
 
 def _truth(owner: Address, whole: Answer, ratio: Answer) -> Truth:
-    for answer in (whole, ratio):
-        if not isinstance(answer, Ok):
-            return Truth(owner, {}, answer.reason)
+    """`ratio`: the price's answer where there is none. Without debt no ratio is asked for."""
+    if not isinstance(whole, Ok):
+        return Truth(owner, {}, whole.reason)
     names = ("debt", "coll", "pendingLUSDDebtReward", "pendingETHReward")
     debt, *_ = numbers = values(whole)
-    icr = {"ICR": values(ratio)[0]} if debt else {}
-    return Truth(owner, dict(zip(names, numbers, strict=True)) | icr)
+    told = dict(zip(names, numbers, strict=True))
+    if not debt:
+        return Truth(owner, told)
+    return Truth(owner, told | {"ICR": values(ratio)[0]}) if isinstance(ratio, Ok) else Truth(owner, {}, ratio.reason)
 
 
 def _legs(state: State, price: int, required: int) -> tuple[Leg, ...]:

@@ -57,6 +57,13 @@ def test_scan_finds_just_those_that_the_contract_says_are_below(
     assert order == sorted(order)
 
 
+def test_scan_moves_no_price_twice(levmon: Levmon, anvil_aave: AnvilAave, file: str) -> None:
+    weth = anvil_aave.market.reserves["WETH"].asset
+    for again in ("WETH=-20%", "weth=-30%", f"{weth}=-20%"):
+        ran = levmon("scan", "core", "--owners", file, "--shock", "WETH=-30%", "--shock", again)
+        assert (ran.code, ran.err.count("is moved twice")) == (2, 1), ran.err
+
+
 @VERSIONS
 def test_scan_after_a_shock_says_what_whatif_says(levmon: Levmon, file: str) -> None:
     ran = levmon("scan", "core", "--owners", file, "--below", "3", "--shock", "WETH=-30%", "--top", "3", "--json")

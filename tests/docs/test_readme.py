@@ -140,8 +140,18 @@ def test_every_json_block_has_the_fields_of_its_schema(text: str) -> None:
     told = json.loads(text)
     assert told["schema"] == SCHEMA
     assert list(told) == [
-        *("schema", "id", "chain_id", "protocol", "market", "owner", "block", "verdict", "health", "reported"),
-        *("liquidatable", "gates", "level", "collateral", "debt", "liquidation_prices", "input_age_s", "errors"),
+        *("schema", "id", "chain_id", "protocol", "market", "owner", "name", "block", "verdict", "health"),
+        *(
+            "reported",
+            "liquidatable",
+            "gates",
+            "level",
+            "collateral",
+            "debt",
+            "liquidation_prices",
+            "input_age_s",
+            "errors",
+        ),
     ]
 
 

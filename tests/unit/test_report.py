@@ -60,7 +60,7 @@ HEALTH = Health(
 PRICE = LiquidationPrice(TOKEN, "WETH", 66_448_000_000, 8, 199_937_654_321, "below")
 
 KEYS = [
-    *("schema", "id", "chain_id", "protocol", "market", "owner", "block", "verdict", "health", "reported"),
+    *("schema", "id", "chain_id", "protocol", "market", "owner", "name", "block", "verdict", "health", "reported"),
     *("liquidatable", "gates", "level", "collateral", "debt", "liquidation_prices", "input_age_s", "errors"),
 ]
 
@@ -82,6 +82,7 @@ def test_a_known_position_has_exactly_the_fields_of_the_schema() -> None:
         "protocol": "aave-v3",
         "market": "core",
         "owner": OWNER,
+        "name": "treasury",
         "block": {"number": "705", "hash": BLOCK.hash, "timestamp": "1700000000"},
         "verdict": "known",
         "health": {"num": str(FACTOR), "den": str(10**18), "factor": "1.693946440073450572"},

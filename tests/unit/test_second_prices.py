@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 from monitor.core.config import parse
 from monitor.core.errors import ConfigError
 from monitor.core.plan import run
-from monitor.core.types import Answer, Ok, Query, Reverted, Unread
+from monitor.core.types import Answer, MarketRef, Ok, Query, Reverted, Unread
 from monitor.oracles.second import SecondPrice, SecondSource, doubt, read_second
 from monitor.pipeline.beside import Beside, doubts, sources, strangers_told
+from monitor.pipeline.market import MarketState
+from monitor.pipeline.plans import doubts_about
+from monitor.pipeline.snapshot import Snapshot
+from monitor.report import Subject, of_health
+from tests.protocols import samples
 
 FEED = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
 SOURCE = SecondSource(FEED, max_gap_bps=200, max_age_s=3600)
@@ -82,11 +87,32 @@ def test_assets_go_by_symbol_or_address_in_any_case() -> None:
     symbols = {asset: "WETH", other: "USDC"}
     for name in ("weth", asset.lower(), asset):
         beside = Beside({name: said(2 * 10**8)})
-        assert doubts(beside, {asset: 10**8, other: 10**8}, symbols, 8, NOW_S).keys() == {asset}
+        assert doubts(beside, {asset: 10**8, other: 10**8}, symbols, lambda _: 8, NOW_S).keys() == {asset}
         assert strangers_told(beside, symbols) == []
     assert strangers_told(Beside({"WHET": said(1)}), symbols) == [
         "WHET: there is a second price source, and no such asset in this market"
     ]
+
+
+def test_each_price_is_compared_with_its_own_decimals() -> None:
+    """Compound's prices of two tokens differ in their decimals by as much as the tokens do."""
+    for sample in samples.samples_of("compound-v2"):
+        position = sample.position
+        health = sample.protocol.evaluate(position, sample.context)
+        places = {leg.asset: leg.price_decimals for leg in health.legs}
+        if len(set(places.values())) > 1:
+            break
+    else:
+        raise AssertionError("no recorded position has prices of different decimals")
+    block = position.block
+    told = {one: SecondPrice(SOURCE, position.prices[one], places[one], block.timestamp) for one in places}
+    ref = MarketRef.parse(position.id.rpartition("/")[0])
+    report = of_health(Subject(ref, "market", position.owner), position, health)
+    states = {ref: MarketState(None, (position,), beside=Beside(told))}
+    assert doubts_about(Snapshot(block, (report,), states), report) == {}
+    wrong = {one: SecondPrice(SOURCE, 2 * position.prices[one], places[one], block.timestamp) for one in places}
+    states = {ref: MarketState(None, (position,), beside=Beside(wrong))}
+    assert doubts_about(Snapshot(block, (report,), states), report).keys() == places.keys()
 
 
 FILE = f"""\
