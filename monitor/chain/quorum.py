@@ -6,10 +6,13 @@ was not read is no vote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from monitor.core.types import Answer, Ok, Query, Reverted, Unread
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,17 @@ def agree(
         else:
             answers.append(next(answer for _, answer in said))
     return answers, disputes
+
+
+def most(votes: Sequence[T], ballot: Callable[[T], object], needed: int) -> list[T]:
+    """The votes of the largest camp, if it is the only one of its size and has at least `needed`; else none."""
+    camps: dict[object, list[T]] = {}
+    for vote in votes:
+        camps.setdefault(ballot(vote), []).append(vote)
+    sizes = sorted(map(len, camps.values()), reverse=True)
+    if not sizes or sizes[0] < needed or sizes[:2] == [sizes[0]] * 2:
+        return []
+    return max(camps.values(), key=len)
 
 
 def _ballot(answer: Answer) -> object:

@@ -7,8 +7,8 @@ they dispute is Unread and says who said what.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Self, TypeVar
 
 from monitor.chain.aggregate import MULTICALL3
 from monitor.chain.chains import chain_info
@@ -28,6 +28,9 @@ from monitor.core.errors import BadAnswer, ChainError, ConfigError, RpcError, Rp
 from monitor.core.secret import RpcUrl
 from monitor.core.types import Answer, BlockRef, Query
 
+T = TypeVar("T")
+Send = Callable[[Sequence[Request]], Awaitable[list[Reply]]]
+"""Asks somebody, and answers in order."""
 TAGS = ("latest", "safe", "finalized", "earliest")
 SYNC_TOLERANCE = 3
 """Blocks that an endpoint may be behind the best one before it counts as out of sync."""
@@ -117,7 +120,7 @@ class RpcChain:
     async def _head_of(self, endpoint: Endpoint) -> BlockRef:
         return await self._fetch("latest", self._only(endpoint))
 
-    def _only(self, endpoint: Endpoint) -> Callable[[Sequence[Request]], Awaitable[list[Reply]]]:
+    def _only(self, endpoint: Endpoint) -> Send:
         async def send(requests: Sequence[Request]) -> list[Reply]:
             found, replies = await endpoint.ask(requests, self.pool.chain_id)
             if self.pool.chain_id is None:
@@ -130,7 +133,7 @@ class RpcChain:
 
         return send
 
-    async def _fetch(self, at: BlockAt, send: Callable[[Sequence[Request]], Awaitable[list[Reply]]]) -> BlockRef:
+    async def _fetch(self, at: BlockAt, send: Send) -> BlockRef:
         requests = [block_request(at)]
         if self._multicall is None:
             requests.append(Request("eth_getCode", (MULTICALL3, "latest")))
@@ -194,9 +197,7 @@ class RpcChain:
         answers = await self._read(send, queries, block)
         return beside, answers
 
-    async def _read(
-        self, send: Callable[[Sequence[Request]], Awaitable[list[Reply]]], queries: Sequence[Query], block: BlockRef
-    ) -> list[Answer]:
+    async def _read(self, send: Send, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
         return await read(send, queries, block, multicall=bool(self._multicall), defences=self._defences)
 
     async def ask_most(self, queries: Sequence[Query], block: BlockRef) -> list[Answer]:
@@ -220,12 +221,19 @@ class RpcChain:
         self, queries: Sequence[Query], block: BlockRef, enough: int
     ) -> tuple[list[tuple[str, list[Answer]]], list[ChainError]]:
         """What each endpoint that can know the block answers, in the order of the endpoints."""
+        return await self.ask_each(block, lambda send: self._read(send, queries, block), enough)
+
+    async def ask_each(
+        self, block: BlockRef, work: Callable[[Send], Coroutine[Any, Any, T]], enough: int = 1
+    ) -> tuple[list[tuple[str, T]], list[ChainError]]:
+        """The same work at each endpoint that can know the block: what came of it by host in their order, and errors.
+
+        Once `enough` have answered, the others have only the hedge delay left.
+        """
         asked = [endpoint for endpoint in self.pool.usable() if not endpoint.lacks(block.number)]
-        answered, trouble = await self.pool.each(
-            asked, lambda endpoint: self._read(self._only(endpoint), queries, block), enough
-        )
+        answered, trouble = await self.pool.each(asked, lambda endpoint: work(self._only(endpoint)), enough)
         order = {endpoint.alias: n for n, endpoint in enumerate(self.pool.endpoints)}
-        votes = sorted(((endpoint.alias, answers) for endpoint, answers in answered), key=lambda vote: order[vote[0]])
+        votes = sorted(((endpoint.alias, found) for endpoint, found in answered), key=lambda vote: order[vote[0]])
         return votes, trouble
 
     def _agreed(self, queries: Sequence[Query], votes: Sequence[tuple[str, list[Answer]]], needed: int) -> list[Answer]:

@@ -1,7 +1,7 @@
 """Acting's port over JSON-RPC, on the reader's endpoints: who must agree is decided here, what it means is not.
 
-Signed bytes go to every endpoint; receipts are asked of every endpoint and counted. What only informs (fees, pool,
-simulation) is asked of one. Every request carries the endpoint's own question for the chain id, so that nothing is
+Signed bytes go to every endpoint; receipts and simulations are asked of every endpoint and counted. What only informs
+(fees, pool) is asked of one. Every request carries the endpoint's own question for the chain id, so that nothing is
 ever sent to, or believed of, a chain that is not ours.
 """
 
@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from monitor.chain.endpoint import Endpoint
 from monitor.chain.jsonrpc import Failure, Reply, Request, Result
 from monitor.chain.pool import Pool
 from monitor.chain.quantity import parse_data, parse_hash, parse_quantity
+from monitor.chain.quorum import most
 from monitor.chain.replies import Kind, kind
-from monitor.chain.rpc_chain import RpcChain
+from monitor.chain.rpc_chain import RpcChain, Send
 from monitor.core.errors import BadAnswer, ChainError, RpcError, StateMissing, WrongChain
 from monitor.core.types import Address, BlockRef
 from monitor.execution.port import (
@@ -206,23 +207,72 @@ class RpcExecutionChain:
     # -- simulation ----------------------------------------------------------------------------------------------
 
     async def simulate(self, sender: Address, call: TxCall, gas: int, block: BlockRef, rung: Rung) -> Simulated:
-        if rung is Rung.SIMULATE_V1:
-            return await self.simulate_in_order(sender, [call], gas, block)
-        fields, pin = _call_fields(sender, call, gas), {"blockHash": block.hash}
-        params = (fields, pin, _rich(sender)) if rung is Rung.OVERRIDE else (fields, pin)
-        (reply,) = await self._chain.pool.send([Request("eth_call", params)], need=block.number)
-        return _failed(reply) if isinstance(reply, Failure) else Passed(None)
+        """Where there are several endpoints, each climbs on from this rung to the first that it has."""
+        rungs = list(Rung)[list(Rung).index(rung) :] if self.endpoints > 1 else [rung]
+
+        async def simulated(send: Send) -> Simulated:
+            found: Simulated = NotSimulated("no rung is left", unsupported=True)
+            for one in rungs:
+                (reply,) = await send([_simulation(sender, [call], gas, block, one)])
+                found = _found(reply, one, 1)
+                if not isinstance(found, NotSimulated) or not found.unsupported:
+                    break
+            return found
+
+        return await self._most(simulated, block)
 
     async def simulate_in_order(self, sender: Address, calls: Sequence[TxCall], gas: int, block: BlockRef) -> Simulated:
         """Whether all of these would succeed, one after the other in one block; the answer is that of the last.
 
         Only nodes with eth_simulateV1 can tell. May raise: ChainError.
         """
-        fields = [_call_fields(sender, call, gas) for call in calls]
+
+        async def simulated(send: Send) -> Simulated:
+            (reply,) = await send([_simulation(sender, calls, gas, block, Rung.SIMULATE_V1)])
+            return _found(reply, Rung.SIMULATE_V1, len(calls))
+
+        return await self._most(simulated, block)
+
+    async def _most(self, simulated: Callable[[Send], Coroutine[Any, Any, Simulated]], block: BlockRef) -> Simulated:
+        """What most endpoints say, of those that can simulate; where they are divided, nothing. May raise: ChainError.
+
+        The most gas of those that pass counts.
+        """
+        chain = self._chain
+        if self.endpoints == 1:
+            return await simulated(lambda requests: chain.pool.send(requests, need=block.number))
+        found, trouble = await chain.ask_each(block, simulated, chain.quorum)
+        votes = [vote for vote in found if not isinstance(vote[1], NotSimulated)]
+        if not found:
+            raise trouble[0]
+        if not votes:
+            return next((said for _, said in found if not cast(NotSimulated, said).unsupported), found[0][1])
+        won = [said for _, said in most(votes, lambda vote: isinstance(vote[1], Passed), chain.quorum)]
+        if not won:
+            said = ", ".join(f"{who} says that it {_told(what)}" for who, what in votes)
+            return NotSimulated(f"nodes do not agree about block {block.number}: {said}")
+        return max(won, key=lambda one: (one.gas if isinstance(one, Passed) else None) or 0)
+
+
+def _simulation(sender: Address, calls: Sequence[TxCall], gas: int, block: BlockRef, rung: Rung) -> Request:
+    """The question of that rung; only eth_simulateV1 takes more than one call."""
+    fields = [_call_fields(sender, call, gas) for call in calls]
+    if rung is Rung.SIMULATE_V1:
         asked = {"blockStateCalls": [{"calls": fields, "stateOverrides": _rich(sender)}], "validation": False}
-        request = Request("eth_simulateV1", (asked, hex(block.number)))
-        (reply,) = await self._chain.pool.send([request], need=block.number)
-        return _failed(reply) if isinstance(reply, Failure) else _simulated(reply.value, len(calls))
+        return Request("eth_simulateV1", (asked, hex(block.number)))
+    pin = {"blockHash": block.hash}
+    return Request("eth_call", (fields[0], pin, _rich(sender)) if rung is Rung.OVERRIDE else (fields[0], pin))
+
+
+def _found(reply: Reply, rung: Rung, count: int) -> Simulated:
+    """May raise: BadAnswer."""
+    if isinstance(reply, Failure):
+        return _failed(reply)
+    return _simulated(reply.value, count) if rung is Rung.SIMULATE_V1 else Passed(None)
+
+
+def _told(said: Simulated) -> str:
+    return "succeeds" if isinstance(said, Passed) else f"fails ({said.reason})" if said.reason else "fails"
 
 
 def _call_fields(sender: Address, call: TxCall, gas: int) -> dict[str, str]:

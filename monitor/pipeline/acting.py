@@ -186,7 +186,7 @@ class Recheck:
 
     async def _liquidation(self, draft: Draft, head: BlockRef) -> Objection | None:
         ref, _ = market_of(draft.intent.position_id)
-        if why := await no_longer_worth(self.chain, self.memory, draft, ref, head):
+        if why := await no_longer_worth(Majority(self.chain), self.memory, draft, ref, head):
             return NoLongerNeeded(why)
         protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
         known = self.memory.recall(ref, protocol)

@@ -11,25 +11,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from monitor.chain import abi
-from monitor.chain.jsonrpc import Failure, Request
+from monitor.chain.jsonrpc import Failure, Reply, Request
 from monitor.chain.quantity import parse_data, parse_quantity
-from monitor.chain.rpc_chain import RpcChain
+from monitor.chain.quorum import most
+from monitor.chain.rpc_chain import RpcChain, Send
 from monitor.core.errors import BadAnswer, DecodeError, RpcError
 from monitor.core.types import Address, BlockRef
 from monitor.execution.port import TxCall
 from monitor.execution.rpc_chain import PLENTY_WEI, cannot_simulate
 
+Moved = list[tuple[int, int]] | str | None
 ODD = "moves otherwise than asked"
 """How the reason begins, after the token's symbol."""
 
 
 async def fetch_moved(
     chain: RpcChain, sender: Address, call: TxCall, gas: int, block: BlockRef, views: Sequence[tuple[Address, str, Any]]
-) -> list[tuple[int, int]] | str | None:
+) -> Moved:
     """Each view (contract, function, arguments) before and after the call; None where the node cannot simulate so.
 
     Words where the call itself fails: nothing was measured then, and a simulation that passes is another node's.
-    May raise: ChainError.
+    May raise: ChainError, also where nodes measure different things of the same block.
     """
     reads = [_fields(sender, to, abi.function(name).encode(args)) for to, name, args in views]
     sent = {**_fields(sender, call.to, call.data), "gas": hex(gas), "value": hex(call.value_wei)}
@@ -39,7 +41,27 @@ async def fetch_moved(
         ],
         "validation": False,
     }
-    (reply,) = await chain.pool.send([Request("eth_simulateV1", (calls, hex(block.number)))], need=block.number)
+    request = Request("eth_simulateV1", (calls, hex(block.number)))
+
+    async def measured(send: Send) -> Moved:
+        (reply,) = await send([request])
+        return _measured(reply, views)
+
+    if len(chain.pool.endpoints) == 1:
+        return await measured(lambda requests: chain.pool.send(requests, need=block.number))
+    found, trouble = await chain.ask_each(block, measured, chain.quorum)
+    votes = [said for _, said in found if said is not None]
+    if not votes and trouble:
+        raise trouble[0]
+    won = most(votes, repr, chain.quorum)
+    if votes and not won:
+        raise BadAnswer(f"nodes do not agree about what moves at block {block.number}: {'; '.join(map(str, votes))}")
+    return won[0] if won else None
+
+
+def _measured(reply: Reply, views: Sequence[tuple[Address, str, Any]]) -> Moved:
+    """What one node says. May raise: RpcError, BadAnswer."""
+    count = len(views)
     if isinstance(reply, Failure):
         if cannot_simulate(reply):
             return None
@@ -47,21 +69,19 @@ async def fetch_moved(
     try:
         results = reply.value[0]["calls"]
         succeeded = [parse_quantity(one["status"], "status") == 1 for one in results]
-        if len(results) != 2 * len(reads) + 1:
+        if len(results) != 2 * count + 1:
             raise BadAnswer("not every call of the simulation was answered")
-        if not succeeded.pop(len(reads)):
+        if not succeeded.pop(count):
             return "it fails where it is measured"
         if not all(succeeded):
             raise BadAnswer("a balance could not be read")
         numbers = [
             abi.function(name).decode(parse_data(result["returnData"], "balance"))[0]
-            for (_, name, _), result in zip(
-                (*views, *views), [*results[: len(reads)], *results[-len(reads) :]], strict=True
-            )
+            for (_, name, _), result in zip((*views, *views), [*results[:count], *results[-count:]], strict=True)
         ]
     except (TypeError, KeyError, IndexError, DecodeError):
         raise BadAnswer("eth_simulateV1 answered something else than the simulated calls") from None
-    return list(zip(numbers[: len(views)], numbers[len(views) :], strict=True))
+    return list(zip(numbers[:count], numbers[count:], strict=True))
 
 
 def _fields(sender: Address, to: Address, data: bytes) -> dict[str, str]:

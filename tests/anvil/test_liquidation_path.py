@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,8 @@ from monitor.pipeline.liquidations import (
 from monitor.pipeline.memory import ShortMemory
 from monitor.report import Report, Subject
 from monitor.testing.aave_v3 import account_data, price_of, set_price
+from tests.faults.proxy import FaultProxy, Item
+from tests.faults.rows import row
 from tests.localnet_fixtures import AnvilAave
 
 pytestmark = [pytest.mark.anvil]
@@ -99,6 +102,41 @@ async def test_the_last_look_minds_health_and_profit(desk: Desk) -> None:
     dear = replace(draft, decision=draft.decision.replace('"min_profit": "0"', f'"min_profit": "{10**18}"'))
     assert dear != draft
     assert "is not above" in await desk.why_not(dear)
+
+
+async def whoever_answers(chain: RpcChain, queries: Any, block: Any) -> Any:
+    """Careless: one node's word is enough."""
+    return await chain.ask(queries, block)
+
+
+@row(
+    "R14",
+    "two nodes differ about a position at the block of its liquidation's signature: nothing is signed",
+    "monitor.chain.rpc_chain:RpcChain.ask_most",
+    careless=whoever_answers,
+)
+async def test_no_liquidation_is_signed_on_one_nodes_word(desk: Desk) -> None:
+    desk.to_health(97)
+    draft = await desk.draft()
+    desk.to_health(110)
+    price = price_of(desk.aave.chain, desk.aave.market.reserves["wstETH"].feed)
+
+    def as_before(_: Item, answer: Item) -> Item:
+        told = answer.get("result")
+        if not isinstance(told, str):
+            return answer
+        return {**answer, "result": told.replace(f"{price:064x}", f"{price * 97 // 110:064x}")}
+
+    url = desk.aave.process.url
+    async with FaultProxy(url) as liar, RpcChain([liar.url, url]) as chain:
+        liar.edits.append(as_before)
+        head = await chain.block("latest")
+        with pytest.raises(ChainError, match="do not agree"):
+            await Recheck(chain, ShortMemory())(draft, head)
+        liar.edits.clear()
+        found = await Recheck(chain, ShortMemory())(draft, head)
+        assert found is not None
+        assert found.reason.startswith("HealthFactorNotBelowThreshold")
 
 
 async def test_nothing_is_signed_on_what_cannot_be_read(desk: Desk) -> None:

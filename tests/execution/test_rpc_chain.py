@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ from monitor.testing.anvil import AnvilDevChain, AnvilProcess
 from monitor.testing.clock import FakeClock
 from monitor.testing.model_port import CONTRACT, LocalSigner, build
 from tests.execution.world import GUARDIAN, GWEI, draft, rich_limits
+from tests.faults.proxy import FaultProxy, Item
 
 REVERTER = "0x" + "fA" * 20
 """60006000fd: reverts without a reason."""
@@ -67,6 +70,47 @@ class TestPort:
         assert isinstance(told, Passed)
         assert told.gas is not None
         assert 21_000 < told.gas < 30_000
+
+    async def test_a_simulation_is_what_most_nodes_say(self, lab: Lab) -> None:
+        url, block = str(lab.node.url), await lab.port.head()
+        good, bad = TxCall(CONTRACT, b"\x01"), TxCall(REVERTER, b"\x01")
+
+        def refuses(request: Item, answer: Item) -> Item:
+            if request["method"] != "eth_simulateV1":
+                return answer
+            del answer["result"]
+            return {**answer, "error": {"code": -32601, "message": "the method does not exist"}}
+
+        def flatters(request: Item, answer: Item) -> Item:
+            """Whatever is simulated succeeds."""
+            if request["method"] == "eth_call" and "error" in answer:
+                return {**{name: x for name, x in answer.items() if name != "error"}, "result": "0x"}
+            if request["method"] != "eth_simulateV1":
+                return answer
+            (found,) = answer["result"]
+            return {**answer, "result": [{**found, "calls": [{**found["calls"][0], "status": "0x1"}]}]}
+
+        async def said(edits: list[Any], call: TxCall, rung: Rung = Rung.SIMULATE_V1) -> str:
+            async with AsyncExitStack() as stack:
+                urls = []
+                for edit in edits:
+                    proxy = await stack.enter_async_context(FaultProxy(url))
+                    proxy.edits += [edit] if edit else []
+                    urls.append(proxy.url)
+                reader = await stack.enter_async_context(RpcChain(urls))
+                await reader.block()
+                found = await RpcExecutionChain(reader).simulate(GUARDIAN, call, 100_000, block, rung)
+                return type(found).__name__
+
+        for rung in Rung:
+            assert await said([flatters, None], bad, rung) == "NotSimulated", rung
+            assert await said([None, flatters], bad, rung) == "NotSimulated", rung
+            assert await said([flatters, None, None], bad, rung) == "WouldRevert", rung
+            assert await said([None, None], good, rung) == "Passed", rung
+        # a node that has not this way of simulating is asked in the way that it has
+        assert await said([flatters, refuses], bad) == "NotSimulated"
+        assert await said([refuses, refuses], bad) == "WouldRevert"
+        assert await said([refuses, None], good) == "Passed"
 
     async def test_what_used_a_nonce_is_found(self, lab: Lab) -> None:
         hashes = []

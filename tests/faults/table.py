@@ -18,7 +18,7 @@ MATRIX = {"R": 22, "C": 12, "T": 23, "P": 26, "O": 22, "S": 16}
 
 OWNERS = {
     "R10": "faults/test_pool_rows",  # the watching half; the acting half is in execution
-    "R14": "faults/test_pool_rows",  # with a quorum; what is signed without one is in rescue/test_node_rows
+    "R14": "faults/test_pool_rows",  # with a quorum; what is signed without one is in rescue/test_node_rows and anvil
     "P24": "execution/test_process_rows",  # what piles up; a full disk under the output is in cli/test_daemon_rows
     "P25": "cli/test_daemon_rows",  # what is asked for at the start; running out of memory is in execution
     "O1": "faults/test_oracle_rows",  # what is shown; what is not sold is in rescue/test_second_price_rows

@@ -99,3 +99,67 @@ async def test_nothing_is_signed_unmeasured(rescue: RescueLab) -> None:
         await lab.looks(3)
         assert lab.states() == [ActionState.FINAL_OK], lab.whys()
         lab.close()
+
+
+async def last_one(port: Any, simulated: Any, block: Any) -> Any:
+    """Careless: of several endpoints one is believed."""
+    found, _ = await port._chain.ask_each(block, simulated, 9)
+    return found[-1][1]
+
+
+@row(
+    "R14",
+    "one of two nodes says that the transaction would fail: not signed on the word of the other, and it is told",
+    "monitor.execution.rpc_chain:RpcExecutionChain._most",
+    careless=last_one,
+)
+async def test_nothing_is_signed_on_one_nodes_simulation(rescue: RescueLab) -> None:
+    lab = rescue
+
+    def fails_when_simulated(request: Item, answer: Item) -> Item:
+        if request["method"] != "eth_simulateV1" or len(request["params"][0]["blockStateCalls"][0]["calls"]) != 1:
+            return answer
+        (block,) = answer["result"]
+        return {**answer, "result": [{**block, "calls": [{**block["calls"][0], "status": "0x0"}]}]}
+
+    async with read_by(lab, alone=False) as odd:
+        odd.edits.append(fails_when_simulated)
+        lab.to_health(Fraction(11, 10))
+        await lab.looks(3)
+        assert lab.states() == [ActionState.PLANNED], lab.whys()
+        assert any("nodes do not agree about block" in why and "it succeeds" in why for why in lab.whys()), lab.whys()
+        assert lab.nonce == 0
+        odd.edits.clear()
+        await lab.looks(3)
+        assert lab.states() == [ActionState.FINAL_OK], lab.whys()
+        lab.close()
+
+
+@row(
+    "R14",
+    "two nodes measure other amounts moved by the transaction: not signed, and it is told",
+    "monitor.pipeline.measure:most",
+    careless=lambda votes, *_: votes[-1:],
+)
+async def test_nothing_is_signed_on_one_nodes_measure(rescue: RescueLab) -> None:
+    lab = rescue
+
+    def moves_more(request: Item, answer: Item) -> Item:
+        if request["method"] != "eth_simulateV1" or len(request["params"][0]["blockStateCalls"][0]["calls"]) == 1:
+            return answer
+        (block,) = answer["result"]
+        last = block["calls"][-1]
+        more = f"0x{int(last['returnData'], 16) + 1:064x}"
+        return {**answer, "result": [{**block, "calls": [*block["calls"][:-1], {**last, "returnData": more}]}]}
+
+    async with read_by(lab, alone=False) as odd:
+        odd.edits.append(moves_more)
+        lab.to_health(Fraction(11, 10))
+        await lab.looks(3)
+        assert lab.states() == [ActionState.PLANNED], lab.whys()
+        assert any("nodes do not agree about what moves at block" in why for why in lab.whys()), lab.whys()
+        assert lab.nonce == 0
+        odd.edits.clear()
+        await lab.looks(3)
+        assert lab.states() == [ActionState.FINAL_OK], lab.whys()
+        lab.close()
