@@ -136,9 +136,9 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None, *,
     """The one position of the session and its plans, to a target or to its end. May raise: ConfigError."""
     from monitor.journal.view import JournalView
     from monitor.pipeline import plans
-    from monitor.pipeline.acting import left
     from monitor.pipeline.guardians import ANY, protection_of, protections
     from monitor.pipeline.readiness import lacking
+    from monitor.pipeline.today import rest_of
 
     if len(session.subjects) != 1:
         raise ConfigError(f"that is {len(session.subjects)} positions", hint="name one, as MARKET/OWNER")
@@ -165,13 +165,13 @@ async def look(session: Session, guardian: Guardian, target: Fraction | None, *,
     )
     report = seen.snapshot.reports[0]
     block = report.block
-    rest: dict[str, int] = {}
+    rest = None
     if block is not None and guardian.config.limits is not None and session.targets.path is not None:
         choice = plans.options(seen, report, guardian, 1)
         view = JournalView(guardian.journal_url)
-        rest = left(view, guardian.address, subject.id, choice.limits, block.timestamp)
-    proposal = plans.plan_for(seen, report, guardian, protection, target, left=rest)
-    lack = lacking(seen, report, guardian, found) if found else None
+        rest = rest_of(view, guardian, subject.id, choice.limits, block.timestamp)
+    proposal = plans.plan_for(seen, report, guardian, protection, target, left=rest.amounts if rest else None)
+    lack = lacking(seen, report, guardian, found, rest) if found else None
     return Prospect(chain, seen, report, guardian, protection, target, proposal, lack.why if lack else "")
 
 

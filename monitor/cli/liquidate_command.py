@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from monitor.execution.limits import AssetLimits
     from monitor.pipeline.guardians import Guardian
     from monitor.pipeline.liquidations import Chances, Wishes
+    from monitor.pipeline.plans import Outlook
     from monitor.policy.liquidator import Bid, Passed, Profit
     from monitor.report import Report
 
@@ -30,6 +31,7 @@ class Prey:
     """One position and what liquidating it would bring."""
 
     chain: Open
+    seen: Outlook
     report: Report
     guardian: Guardian
     chances: Chances
@@ -105,6 +107,7 @@ async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish
     from monitor.cli.session import opened
     from monitor.core.types import Level
     from monitor.pipeline.acting import health_wad
+    from monitor.pipeline.basis import fetch_decided_on
     from monitor.pipeline.liquidations import liquidation_draft
 
     async with opened(wanted) as session:
@@ -116,7 +119,9 @@ async def _liquidate(wanted: Any, wishes: Wishes, address: str | None, how: Wish
         best, terms = found.best, found.chances.terms
         if best is None or terms is None:
             return 3 if found.report.level is Level.UNKNOWN else REFUSED
-        draft = liquidation_draft(best, terms, found.guardian, health_wad(found.report.health))
+        chain, block = found.chain.chain, best.last.position.block
+        basis = await fetch_decided_on(chain, found.seen.snapshot, found.report, block)
+        draft = liquidation_draft(best, terms, found.guardian, health_wad(found.report.health), basis.code)
         return await simulate_and_send(session, found, draft, best.key, how)
 
 
@@ -135,7 +140,7 @@ async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
     )
     report = seen.snapshot.reports[0]
     if report.block is None:
-        return Prey(chain, report, guardian, liquidations.chances(seen, report, guardian, wishes, fee_cap=0))
+        return Prey(chain, seen, report, guardian, liquidations.chances(seen, report, guardian, wishes, fee_cap=0))
     at_s = report.block.timestamp
 
     def left_of(limits: Mapping[str, AssetLimits]) -> dict[str, int]:
@@ -145,7 +150,7 @@ async def look(session: Session, guardian: Guardian, wishes: Wishes) -> Prey:
 
     tip_wei = await ExecutionView(chain.chain).tip_wei()
     found = await limited_chances(chain.chain, seen, report, guardian, wishes, tip_wei=tip_wei, left_of=left_of)
-    return Prey(chain, report, guardian, found)
+    return Prey(chain, seen, report, guardian, found)
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------

@@ -132,4 +132,6 @@ def _decided(event: Decided) -> Iterator[tuple[str, str, dict[str, Any]]]:
         passes, said = simulation_text(event.simulated, plan.intent)
         fields |= {"simulation": said, "passes": passes}
         text += f"\n    dry: simulated, {said}; nothing is signed"
+        if "; " in event.said:
+            text += f"\n    {clean(event.said.partition('; ')[2], 400)}"
     yield "decision", click.style(text, bold=True), fields

@@ -51,13 +51,36 @@ class Wish:
 
 
 async def simulate_and_send(session: Session, found: Prepared, draft: Draft, key: str, how: Wish) -> int:
-    """Tell what a simulation says of the plan of this key, and go on as `go_on` does; the exit code."""
+    """Tell what a simulation says of the plan of this key, and go on as `go_on` does; the exit code.
+
+    Without --broadcast also what fees, gas and limits would say to it.
+    """
+    from monitor.cli.guarding import REFUSED
+
     passes, said = await simulated(found, draft)
+    objections = [] if how.broadcast else await _objections(session, found, draft)
     if how.as_json:
-        click.echo(_json("levmon.simulation/1", passes=passes, said=said, plan=key))
+        click.echo(_json("levmon.simulation/1", passes=passes, said=said, plan=key, objections=objections))
     else:
         click.echo(f"\nsimulated at block {draft.block.number}: {said}")
+        for one in objections:
+            click.echo(f"it would not be signed: {one}")
+    if objections:
+        return REFUSED
     return await go_on(session, found, [draft], how, passes=passes)
+
+
+async def _objections(session: Session, found: Prepared, draft: Draft) -> list[str]:
+    """Only the file's own guardian has a journal and limits of its own."""
+    from monitor.core.text import clean
+    from monitor.pipeline.acting import ExecutionView
+    from monitor.pipeline.today import fetch_objections
+
+    config = session.targets.config
+    if config is None or found.guardian.config is not config.guardian:
+        return []
+    view = ExecutionView(found.chain.chain)
+    return [clean(one, 300) for one in await fetch_objections(view, found.guardian, draft, found.limits)]
 
 
 async def go_on(session: Session, found: Prepared, drafts: Sequence[Draft], how: Wish, *, passes: bool) -> int:
@@ -110,13 +133,15 @@ def open_acting(session: Session, chain: Open, guardian: Guardian, journal: Jour
 
 
 async def send(session: Session, found: Prepared, draft: Draft, until: str, how: Wish, poll_s: float = 0.5) -> int:
-    """Journal the decision, sign, send and follow it; the exit code."""
+    """Journal the decision, sign, send and follow it; the exit code. May raise: Refused for a market's unknown code."""
     from monitor.cli.guarding import REFUSED
+    from monitor.pipeline.basis import require_trusted
     from monitor.pipeline.carry import Until, carry
 
     await require_signer(found.guardian)
     with open_acting(session, found.chain, found.guardian) as acting:
         acting.allow(found.limits)
+        require_trusted(acting.journal, draft)
         await acting.step()  # what an earlier run left is settled first
         standing = None
         async for standing in carry(acting, draft, until=Until(until), within_s=how.within_s, poll_s=poll_s):

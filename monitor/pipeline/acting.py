@@ -43,7 +43,7 @@ from monitor.journal.rows import Action, Draft
 from monitor.journal.store import Journal
 from monitor.journal.view import JournalView
 from monitor.pipeline.aftermath import Aftermath, fetch_happenings, told
-from monitor.pipeline.basis import Basis, fetch_basis
+from monitor.pipeline.basis import Basis, fetch_basis, fetch_market_code
 from monitor.pipeline.beside import Sources, doubts
 from monitor.pipeline.guardians import Guardian, line_prices
 from monitor.pipeline.liquidations import is_liquidation, no_longer_worth, outcome
@@ -190,7 +190,11 @@ class Recheck:
             return NoLongerNeeded(why)
         protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
         known = self.memory.recall(ref, protocol)
-        return None if known is None else await self._transfer(draft, protocol, known.facts, head)
+        if known is None:
+            return None
+        if await fetch_market_code(self.chain, ref, known.facts, head) != json.loads(draft.decision)["basis"]["code"]:
+            return Outdated(f"the market's code changed since the decision: {ANEW}")
+        return await self._transfer(draft, protocol, known.facts, head)
 
     async def _transfer(
         self, draft: Draft, protocol: Protocol[Any, Any], facts: Any, head: BlockRef

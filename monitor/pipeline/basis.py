@@ -8,6 +8,7 @@ the code that a market was met with, so that one which changed while nobody look
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from monitor.core.errors import ChainError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import BlockRef, MarketRef, Position
 from monitor.journal.codes import Codes, Met
-from monitor.journal.rows import Hold
+from monitor.journal.rows import Draft, Hold, Refused
 from monitor.journal.store import Journal
 from monitor.pipeline.positions import market_of
 from monitor.pipeline.snapshot import Snapshot
@@ -82,6 +83,25 @@ def confirmed_code(journal: Journal, ref: MarketRef, code: str, at_s: int) -> st
     """The code with which a market's rules were confirmed anew while this process looked. May raise: JournalError."""
     Codes(journal).keep(str(ref), Met(code), at_s)
     return code
+
+
+def require_trusted(journal: Journal, draft: Draft) -> None:
+    """Before a decision is opened: does it rest on the code that the journal trusts? One without a basis is let pass.
+
+    May raise: JournalError; Refused, and then its position is held until a person agrees to just that code.
+    """
+    found = json.loads(draft.decision).get("basis")
+    if found is None:
+        return
+    position_id, at_s = draft.intent.position_id, draft.block.timestamp
+    if trusted_code(journal, market_of(position_id)[0], found["code"], at_s) != found["code"]:
+        raise held_for_code(journal, position_id, at_s)
+
+
+def held_for_code(journal: Journal, position_id: str, at_s: int) -> Refused:
+    """Hold the position, for another code than the trusted one; what to raise. May raise: JournalError."""
+    journal.hold(Hold(f"position:{position_id}", OTHER_CODE), at_s)
+    return Refused(f"{OTHER_CODE}: nothing is done until somebody agrees to it (levmon resume)")
 
 
 def refused_code(journal: Journal, ref: MarketRef, code: str, trusted: str, at_s: int) -> None:

@@ -16,9 +16,11 @@ from monitor.core.actions import ActionState
 from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.core.units import format_units
 from monitor.execution.limits import AssetLimits
+from monitor.journal.rows import Refused
 from monitor.journal.store import Journal
 from monitor.pipeline import liquidations, plans
 from monitor.pipeline.acting import Acting, ExecutionView, health_wad
+from monitor.pipeline.basis import fetch_decided_on, require_trusted
 from monitor.pipeline.flash import limited_chances
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import BRIEF, Chances, Wishes, is_liquidation
@@ -92,7 +94,7 @@ class Hunter:
                 found.append((report, chances, best))
         found.sort(key=lambda one: (-_worth(one[2]), one[0].id))
         for report, chances, bid in found[:1]:
-            news += self._decide(report, chances, bid)
+            news += await self._decide(seen, report, chances, bid)
         return news
 
     async def step(self) -> list[News]:
@@ -125,13 +127,15 @@ class Hunter:
 
     def _passed(self, report: Report, chances: Chances) -> list[News]:
         passed = chances.found.passed
-        why = chances.found.note or (str(passed[0]) if passed else report.cause)
+        return self._not_done(report, chances.found.note or (str(passed[0]) if passed else report.cause))
+
+    def _not_done(self, report: Report, why: str) -> list[News]:
         if self._told.get(report.id) == why:
             return []
         self._told[report.id] = why
         return [News("passed", report.id, f"not liquidated: {why}")]
 
-    def _decide(self, report: Report, chances: Chances, bid: Bid) -> list[News]:
+    async def _decide(self, seen: plans.Outlook, report: Report, chances: Chances, bid: Bid) -> list[News]:
         pair, profit = bid.last, bid.profit
         net = f"{format_units(profit.net, pair.debt.decimals)} {pair.debt.symbol}"
         text = f"pay {format_units(pair.paid, pair.debt.decimals)} {pair.debt.symbol} for "
@@ -143,9 +147,14 @@ class Hunter:
             self._told[report.id] = bid.key
             return [News("would liquidate", report.id, text, fields)]
         self._acting.allow(chances.limits or {})
+        basis = await fetch_decided_on(self._chain, seen.snapshot, report, bid.last.position.block)
         draft = liquidations.liquidation_draft(
-            bid, chances.terms, self._guardian, health_wad(report.health), cause="kept market"
+            bid, chances.terms, self._guardian, health_wad(report.health), basis.code, cause="kept market"
         )
+        try:
+            require_trusted(self._acting.journal, draft)
+        except Refused as refused:
+            return self._not_done(report, refused.message)
         action = self._acting.plan(draft)
         if action is None or not is_liquidation(draft):
             return []

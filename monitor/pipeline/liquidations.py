@@ -153,9 +153,9 @@ def amounts(pair: Liquidation) -> dict[str, str]:
 
 
 def liquidation_draft(
-    bid: Bid, terms: KeeperTerms, guardian: Guardian, health_wad: int, *, cause: str = "asked for by hand"
+    bid: Bid, terms: KeeperTerms, guardian: Guardian, health_wad: int, code: str, *, cause: str = "asked for by hand"
 ) -> Draft:
-    """The decision to make this bid, with all that it rests on."""
+    """The decision to make this bid, with all that it rests on. `code`: the market's, see pipeline.basis."""
     pair = bid.last
     block = pair.position.block
     decision = {
@@ -166,6 +166,7 @@ def liquidation_draft(
         "collateral": {"symbol": pair.collateral.symbol, "decimals": pair.collateral.decimals},
         "block": {"number": block.number, "hash": block.hash, "timestamp": block.timestamp},
         "prices": {token.asset: str(token.price) for token in (pair.debt, pair.collateral)},
+        "basis": {"code": code},
         "predicted": {"first": amounts(bid.first), "last": amounts(bid.last)},
         "profit": {"net": str(bid.profit.net), "before_gas": bid.profit.before_gas},
         "terms": {

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 
 from monitor.core.actions import Step
 from monitor.core.errors import LevmonError
+from monitor.core.registry import protocol as protocol_named
 from monitor.pipeline.consent import unfit
 from monitor.pipeline.events import Forbidden, Missing
 from monitor.pipeline.guardians import PURSE, Protection
 from monitor.pipeline.plans import Options, Outlook
+from monitor.pipeline.reach import too_little
+from monitor.protocols.aave_v3.guard import GuardState
 from monitor.report import Report
+
+TOO_LITTLE = "allowances"
 
 
 @dataclass(slots=True)
@@ -51,12 +56,19 @@ class Permissions:
         return [Forbidden(report.subject, reasons)]
 
     def _settings(self, seen: Outlook, report: Report, protection: Protection) -> list[Missing | Forbidden]:
-        """Whether what the owner once wrote on the guard is what the rule wants of it now."""
+        """Whether what the owner once wrote on the guard, and lets it take, is what the rule wants of it now."""
         purse = seen.purses.get(report.subject.ref)
-        guard = None if isinstance(purse, LevmonError) else getattr(purse, "guard", None)
+        guard: GuardState | None = None if isinstance(purse, LevmonError) else getattr(purse, "guard", None)
         wishes = guard.wishes_of(report.subject.owner) if guard is not None else None
-        if wishes is None or set(protection.actions) <= set(PURSE) or self._forbidden.get(report.id):
+        if guard is None or wishes is None or set(protection.actions) <= set(PURSE) or self._forbidden.get(report.id):
             return []  # not known, or not asked for, or not even allowed
-        why = unfit(wishes, protection)
-        before, self._unfit[report.id] = self._unfit.get(report.id, ""), why
-        return [Forbidden(report.subject, (why,) if why else ())] if why != before else []
+        before = self._unfit.get(report.id, "")
+        why = told = unfit(wishes, protection)
+        if not why:
+            ref = report.subject.ref
+            protocol, context = protocol_named(ref.protocol), seen.snapshot.markets[ref].context
+            why = too_little(protocol, guard, report, protection, context, known=before.startswith(TOO_LITTLE))
+            # its numbers move with every block
+            told = f"{TOO_LITTLE} {[one for one in guard.allowances if one[0] == report.owner]}" if why else ""
+        self._unfit[report.id] = told
+        return [Forbidden(report.subject, (why,) if why else ())] if told != before else []

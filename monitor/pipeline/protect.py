@@ -21,10 +21,12 @@ from monitor.core.errors import ChainError, LevmonError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, MarketRef
 from monitor.execution.executor import StepReport
+from monitor.execution.limits import AssetLimits
 from monitor.execution.port import Passed
 from monitor.execution.simulate import simulate
-from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError, Refused
+from monitor.journal.rows import IN_FLIGHT, Action, Hold, JournalError
 from monitor.journal.store import Journal
+from monitor.journal.view import JournalView
 from monitor.pipeline.acting import Acting, Ending, ExecutionView, draft_of, health_wad, is_rescue, own_calls
 from monitor.pipeline.basis import (
     OTHER_CODE,
@@ -32,6 +34,7 @@ from monitor.pipeline.basis import (
     confirmed_code,
     fetch_decided_on,
     fetch_market_code,
+    held_for_code,
     refused_code,
     trusted_code,
 )
@@ -42,6 +45,7 @@ from monitor.pipeline.plans import Options, Outlook, best, doubts_about, marks, 
 from monitor.pipeline.positions import market_of
 from monitor.pipeline.readiness import Readiness
 from monitor.pipeline.settling import rejected, rested, settled
+from monitor.pipeline.today import Means, Rest, fetch_objections, rest_of
 from monitor.policy.planner import Proposal, Sort, sort_of
 from monitor.policy.rules import Aim, Decision, Observation, Outcome, Rule, Watch, adopt, observe, settle
 from monitor.report import Report
@@ -77,9 +81,10 @@ class Guard:
     _rules: dict[str, Rule] = field(default_factory=dict)
     """Those that were adopted since the start."""
     _readiness: Readiness = field(init=False)
+    _means: Means = field(init=False)
 
     def __post_init__(self) -> None:
-        self._readiness = Readiness(self.guardian)
+        self._readiness, self._means = Readiness(self.guardian), Means(self.guardian)
         for position_id, protection in self.protections.items():
             self.watches[position_id] = Watch(position_id, protection.rule)
         if self.acting is not None:
@@ -154,7 +159,21 @@ class Guard:
         events += await self.step()
         for report, decided, choice, watch in begun:
             events += await self._next_best(seen, report, decided, choice, watch)
-        return [*events, *self._readiness.look(seen, looked_at)]
+        if self.acting is None and seen.snapshot.block is not None:
+            view = ExecutionView(self.chain)
+            events += [Concerned(text) for text in await self._means.look(view, seen.snapshot.block)]
+        return [*events, *self._readiness.look(seen, looked_at, self._rest)]
+
+    def _rest(self, position_id: str, choice: Options) -> Rest | None:
+        """What is left of today's limits; also for a dry run beside an armed one."""
+        block = choice.report.block
+        if block is None:
+            return None
+        try:
+            journal = JournalView(self.guardian.journal_url) if self.acting is None else self.acting.journal
+            return rest_of(journal, self.guardian, position_id, choice.limits, block.timestamp)
+        except JournalError:
+            return None  # nothing is decided without a journal, and that is told
 
     async def _next_best(
         self, seen: Outlook, report: Report, decided: Decided, choice: Options, running: Watch
@@ -204,8 +223,7 @@ class Guard:
         basis = await fetch_decided_on(self.chain, seen.snapshot, report, plan.block)
         if basis.code != pinned[1]:
             refused_code(acting.journal, ref, basis.code, pinned[1], plan.block.timestamp)
-            acting.journal.hold(Hold(f"position:{report.id}", OTHER_CODE), plan.block.timestamp)
-            raise Refused(f"{OTHER_CODE}: nothing is done until somebody agrees to it (levmon resume)")
+            raise held_for_code(acting.journal, report.id, plan.block.timestamp)
         return basis
 
     def _undone(self, before: Watch, watch: Watch, decided: Decided, block: BlockRef) -> Watch:
@@ -283,7 +301,7 @@ class Guard:
             if plan is None:
                 return Decided(report.subject, decision, proposal, None, said=proposal.note or "nothing is possible")
             basis = None if self.acting is None else await self._basis(self.acting, seen, report, plan)
-            return await self._carry_out(report, decision, proposal, plan, basis)
+            return await self._carry_out(report, decision, proposal, plan, basis, choice.limits)
         except LevmonError as error:
             return Decided(report.subject, decision, Proposal(), None, said=error.message)
 
@@ -294,6 +312,7 @@ class Guard:
         proposal: Proposal,
         plan: Plan,
         basis: Basis | None,
+        limits: Mapping[Address, AssetLimits],
     ) -> Decided:
         """Simulated where dry; else journaled, to be armed, simulated and signed by the next step."""
         rule, more = self.protections[report.id].rule, len(proposal.ladder) > 1
@@ -314,6 +333,8 @@ class Guard:
             view = ExecutionView(self.chain)
             simulated = await simulate(view, self.guardian.address, call, plan.limits.gas, plan.block)
             said = "dry" if isinstance(simulated, Passed) else "dry, and it would not succeed"
+            if objections := await fetch_objections(view, self.guardian, draft, limits):
+                said = f"{said}; armed, it would not be signed: {'; '.join(objections)}"
             return Decided(report.subject, decision, proposal, plan, simulated, said=said)
         action = self.acting.plan(draft)
         said = "decided" if action is not None else "an action of this position is open already"

@@ -1,32 +1,40 @@
 """Whether the purse could do its job if it were needed now: each rescue thought through while its position is well.
 
 The position is put at prices at which its rule would just act, and the planner is asked as it would be then, within the
-limits of one action. Nothing is read for it and nothing is decided by it: it is told, so that tokens, allowances and
-limits are mended before they are needed. What exchanges would take at other prices nobody knows; so what the owner's
-own collateral could do is no part of it.
+limits of one action and, where that may be soon, of what the day leaves. Nothing is decided by it: it is told,
+so that tokens, allowances and limits are mended before they are needed. What exchanges would take at other prices
+nobody knows; so what the owner's own collateral could do is no part of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
+from monitor.core.actions import Plan
 from monitor.core.errors import LevmonError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Known
+from monitor.core.units import format_units
+from monitor.execution.fees import Urgency, offer
+from monitor.pipeline.acting import fee_policy
 from monitor.pipeline.beside import NOTHING
 from monitor.pipeline.events import Unready
 from monitor.pipeline.guardians import PURSE, Guardian, Protection
-from monitor.pipeline.plans import Options, Outlook, plan_for, why_not
+from monitor.pipeline.plans import Options, Outlook, best, options, plan_for, why_not
+from monitor.pipeline.today import Rest
 from monitor.policy.fall import falling_prices
-from monitor.policy.levels import decimal
+from monitor.policy.levels import below, decimal
 from monitor.policy.planner import Proposal, shown
 from monitor.protocols.base import Protocol
 from monitor.report import Report
 
 RECHECK_S = 600
 """Of chain time: what a market's prices and debts do in between is told that much later."""
+NEAR = Fraction(5, 4)
+"""Within this of its trigger a position may need its rescue today: so far prices have fallen in a day."""
 AT_ONCE = 4
 """So many rescues are thought through at a head, those first that were not for longest."""
 
@@ -39,10 +47,13 @@ class Lack:
     helpless: bool = False
 
 
-def lacking(seen: Outlook, report: Report, guardian: Guardian, protection: Protection) -> Lack | None:
+def lacking(
+    seen: Outlook, report: Report, guardian: Guardian, protection: Protection, rest: Rest | None = None
+) -> Lack | None:
     """What a rescue from the purse would lack, were prices to fall until the rule acts. Pure.
 
-    None where nothing can be said: the rule would act already, no fall makes it act, or it pays nothing from the purse.
+    `rest`: what is left of today's limits; it is minded where the position is near. None where nothing can be said: the
+    rule would act already, no fall makes it act, or it pays nothing from the purse.
     """
     state, position = seen.snapshot.markets.get(report.subject.ref), report.position
     protection = replace(protection, actions=tuple(one for one in protection.actions if one in PURSE))
@@ -62,9 +73,31 @@ def lacking(seen: Outlook, report: Report, guardian: Guardian, protection: Prote
         markets = {**seen.snapshot.markets, report.subject.ref: replace(state, beside=NOTHING)}
         seen = replace(seen, snapshot=replace(seen.snapshot, markets=markets))
         found = plan_for(seen, then, guardian, protection, rule.target)
+        lack = _told(found, protection, report)
+        if lack.why or rest is None or not below(report.health.verdict, NEAR * rule.trigger):
+            return lack
+        found = plan_for(seen, then, guardian, protection, rule.target, left=rest.amounts)
+        lack = _told(found, protection, report)
     except LevmonError:
         return None
-    return _told(found, protection, report)
+    if lack.why:
+        steps = options(seen, then, guardian, 1).steps
+        have = {one.symbol: format_units(rest.amounts.get(one.asset, 0), one.decimals) for one in steps if one.purse}
+        amounts = ", ".join(f"{amount} {symbol}" for symbol, amount in have.items()) or "nothing"
+        return replace(lack, why=f"within what is left of today's limits ({amounts}), {lack.why}")
+    return _without_gas(best(found), guardian, rest)
+
+
+def _without_gas(plan: Plan | None, guardian: Guardian, rest: Rest) -> Lack:
+    """Whether the day's gas pays for the first step, at what would be offered for it now."""
+    if plan is None:
+        return Lack()
+    policy = fee_policy(guardian)
+    fee_wei = min(offer(plan.block.base_fee or 0, 0, Urgency.PRESSING, policy).max_fee_wei, guardian.max_fee_wei)
+    wanted_wei = plan.limits.gas * fee_wei + plan.limits.l1_data_fee_wei
+    if wanted_wei <= rest.gas_wei:
+        return Lack()
+    return Lack(f"{rest.gas_wei} wei are left of today's gas, and it would need {wanted_wei}", helpless=True)
 
 
 def _told(found: Proposal, protection: Protection, report: Report) -> Lack:
@@ -87,8 +120,16 @@ class Readiness:
     _known: dict[str, tuple[object, int]] = field(default_factory=dict)
     """by position, those first that were looked at longest ago: what its purse could pay, and when"""
 
-    def look(self, seen: Outlook, of: Mapping[str, tuple[Report, Options, Protection]]) -> list[Unready]:
-        """What began to be lacking, or no longer is, among the positions that are due at this head."""
+    def look(
+        self,
+        seen: Outlook,
+        of: Mapping[str, tuple[Report, Options, Protection]],
+        rest: Callable[[str, Options], Rest | None] = lambda *_: None,
+    ) -> list[Unready]:
+        """What began to be lacking, or no longer is, among the positions that are due at this head.
+
+        `rest`: what is left of today's limits, where that is known.
+        """
         block = seen.snapshot.block
         if block is None:
             return []
@@ -97,9 +138,9 @@ class Readiness:
         due.sort(key=lambda one: self._known.get(one, (None, 0))[1])
         events = []
         for position_id in due[:AT_ONCE]:
-            report, _, protection = of[position_id]
+            report, choice, protection = of[position_id]
             self._known[position_id] = means[position_id], block.timestamp
-            lack = lacking(seen, report, self.guardian, protection)
+            lack = lacking(seen, report, self.guardian, protection, rest(position_id, choice))
             if lack is None:
                 continue
             now = bool(lack.why), lack.helpless

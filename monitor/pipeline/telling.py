@@ -252,8 +252,10 @@ def _note(event: Event) -> Note | None:
         case Decided() if event.action is None:
             position = event.decision.position_id
             impossible = event.plan is None
-            why = event.said if event.plan is None else event.plan.why
-            words = f"no rescue is possible: {why}" if impossible else f"dry, not done: {why}"
+            words = f"no rescue is possible: {event.said}"
+            if event.plan is not None:
+                _, _, refused = event.said.partition("; ")
+                words = f"dry, not done: {'; '.join(filter(None, (refused, event.plan.why)))}"
             detail = {"position": position, "cause": clean(event.decision.cause, 300)}
             severity = Severity.CRITICAL if impossible else Severity.WARN
             return Note("action", position, severity, clean(words, 400), "", detail, event.decision.block)

@@ -93,7 +93,7 @@ async def test_who_has_nothing_earns_what_was_said(desk: Desk) -> None:
     assert bid.intent.to == desk.trade.contract
     assert bid.intent.args["fee"] == uniswap.FEE, "the only tier with a pool"
     assert found.terms is not None
-    draft = liquidation_draft(bid, found.terms, desk.guardian, health_wad(report.health))
+    draft = liquidation_draft(bid, found.terms, desk.guardian, health_wad(report.health), "")
     head = await desk.chain.block("latest")
     assert await Recheck(desk.chain, ShortMemory())(draft, head) is None
     desk.aave.chain.send_data(desk.keeper, bid.intent.to, calldata(bid.intent))

@@ -15,11 +15,13 @@ from monitor.chain.rpc_chain import RpcChain
 from monitor.core.errors import ChainError
 from monitor.core.guardian import GuardianConfig, LiquidateConfig
 from monitor.core.liquidations import BUDGET
+from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import MarketRef
 from monitor.execution.port import RawLog, Receipt
 from monitor.journal.rows import Draft
 from monitor.pipeline import plans
 from monitor.pipeline.acting import Recheck, health_wad, is_rescue
+from monitor.pipeline.basis import fetch_market_code
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import (
     Chances,
@@ -75,7 +77,15 @@ class Desk:
     async def draft(self) -> Draft:
         report, found = await self.look()
         assert found.terms is not None
-        return liquidation_draft(found.found.bids[0], found.terms, self.guardian, health_wad(report.health))
+        bid = found.found.bids[0]
+        return liquidation_draft(bid, found.terms, self.guardian, health_wad(report.health), await self.code())
+
+    async def code(self) -> str:
+        memory, block = ShortMemory(), await self.chain.block("latest")
+        await plans.outlook(self.chain, [Subject(self.ref, "core", self.owner)], self.guardian.address, memory, block)
+        known = memory.recall(self.ref, protocol_named("aave-v3"))
+        assert known is not None
+        return await fetch_market_code(self.chain, self.ref, known.facts, block)
 
     async def why_not(self, draft: Draft) -> str:
         head = await self.chain.block("latest")
@@ -102,6 +112,16 @@ async def test_the_last_look_minds_health_and_profit(desk: Desk) -> None:
     dear = replace(draft, decision=draft.decision.replace('"min_profit": "0"', f'"min_profit": "{10**18}"'))
     assert dear != draft
     assert "is not above" in await desk.why_not(dear)
+
+
+async def test_other_code_than_at_the_decision_is_not_signed_for(desk: Desk) -> None:
+    desk.to_health(97)
+    draft = await desk.draft()
+    market, chain = desk.aave.market, desk.aave.chain
+    (implementation,) = chain.call(market.pool, "implementation()", "(address)", sender=market.provider)
+    chain.rpc("anvil_setCode", implementation, chain.rpc("eth_getCode", implementation, "latest") + "00")
+    assert "the market's code changed since the decision" in await desk.why_not(draft)
+    assert await desk.why_not(await desk.draft()) == ""
 
 
 async def whoever_answers(chain: RpcChain, queries: Any, block: Any) -> Any:

@@ -196,3 +196,12 @@ def test_a_kept_market_hands_over_whom_it_finds_unhealthy(room: Room) -> None:
     assert room.nonce == 2
     [action] = [one for one in room.objects("history", room.position) if one["kind"] == "aave-v3/liquidate"]
     assert action["decision"]["cause"] == "kept market"
+    # code that nobody has agreed to
+    room.to_health(0.97)
+    (implementation,) = room.chain.call(room.market.pool, "implementation()", "(address)", sender=room.market.provider)
+    room.chain.rpc("anvil_setCode", implementation, room.chain.rpc("eth_getCode", implementation, "latest") + "00")
+    kept = room.start(*keep, "--broadcast")
+    kept.until("not that with which its rules were confirmed")
+    kept.end(signal.SIGTERM)
+    assert "the market's code is not that" in unwrapped(room.run("liquidate", room.position, "--broadcast", code=4))
+    assert room.nonce == 2

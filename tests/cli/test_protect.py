@@ -123,6 +123,17 @@ def test_act_lands_exactly_what_it_said(guard: Guarded) -> None:
     told = room.objects("act", room.position, "--target", "1.5", "--broadcast")
     assert "is not below 1.5" in told[0]["note"]
     assert room.repayments() == 1
+    # code that nobody has agreed to: told, held, and done once somebody has
+    (implementation,) = room.chain.call(room.market.pool, "implementation()", "(address)", sender=room.market.provider)
+    room.chain.rpc("anvil_setCode", implementation, room.chain.rpc("eth_getCode", implementation, "latest") + "00")
+    wish = ("act", room.position, "--target", "1.6", "--broadcast", "--until", "mined")
+    assert "the market's code is not that" in " ".join(room.run(*wish, code=4).split())
+    [held] = room.objects("resume", code=4)[0]["holds"]
+    assert "levmon resume" in room.run(*wish, code=4)
+    room.run("resume", held["scope"])
+    assert room.repayments() == 1
+    room.run(*wish)
+    assert room.repayments() == 2
 
 
 def test_the_kill_switch_stops_it_within_a_second(guard: Guarded) -> None:

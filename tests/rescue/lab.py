@@ -59,6 +59,8 @@ class RescueLab:
     actions: tuple[str, ...] = ("repay", "supply")
     assets: tuple[str, ...] = ()
     odd_tokens: tuple[str, ...] = ()
+    limits: LimitsConfig = PLENTY
+    gas_per_day: Fraction = Fraction(1)
     guards: dict[MarketRef, GuardSetup] = field(default_factory=dict)
     beside: dict[MarketRef, Sources] = field(default_factory=dict)
     dry: bool = False
@@ -180,9 +182,9 @@ class RescueLab:
     def guardian(self) -> Guardian:
         config = GuardianConfig(
             address=KEY.address,
-            limits=PLENTY,
+            limits=self.limits,
             max_fee_gwei=Fraction(50),
-            gas_per_day=Fraction(1),
+            gas_per_day=self.gas_per_day,
             journal=f"levmon{self.journals}.db",
             odd_tokens=self.odd_tokens,
         )

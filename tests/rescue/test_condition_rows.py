@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 
 from monitor.core.actions import ActionState
+from monitor.core.guardian import LimitsConfig
 from monitor.core.guarding import GuardSetup
 from monitor.core.units import WAD
+from monitor.execution.port import Passed
 from monitor.health.amounts import Found, worst_after
 from monitor.health.solve import seconds_to_liquidation
 from monitor.pipeline.acting import builder
-from monitor.pipeline.events import Forbidden, Missing, Unready
+from monitor.pipeline.events import Concerned, Forbidden, Missing, Unready
 from monitor.pipeline.plans import options
 from monitor.pipeline.readiness import RECHECK_S
+from monitor.pipeline.today import Rest
 from monitor.protocols.aave_v3 import PROTOCOL
 from monitor.signer.templates import builtin
 from monitor.testing import guard, uniswap
@@ -28,6 +32,7 @@ from tests.rescue.lab import KEY, RULE, TARGET, RescueLab
 
 pytestmark = [pytest.mark.anvil]
 HALF = Fraction(1, 2)
+DAY_S = 86_400
 
 
 def at_first_sight(watch: Any, _: Any) -> Any:
@@ -304,6 +309,152 @@ async def test_an_owner_who_trusts_the_guard_no_longer(rescue: RescueLab) -> Non
     for narrow in ({"trigger_wad": 12 * WAD // 10 - 1}, {"high_wad": 14 * WAD // 10 - 1}, {"low_wad": 15 * WAD // 10}):
         assert len(await told(**narrow)) == 1, narrow
         assert await told() == [()]
+
+
+def a_whole_day(*_: object) -> Rest:
+    return Rest({}, 10**30)
+
+
+@row(
+    "O18",
+    "a day whose limits or gas are used up but for too little: told while the position is well and near",
+    "monitor.pipeline.protect:rest_of",
+    careless=a_whole_day,
+)
+async def test_a_day_that_is_nearly_used_up(rescue: RescueLab) -> None:
+    lab = rescue
+    much = Fraction(3_000)
+    lab.actions, lab.limits = ("repay",), LimitsConfig(per_action=much, per_position_day=much, per_key_day=much * 9)
+
+    async def told() -> list[tuple[str, bool]]:
+        return [(event.why, event.helpless) for event in await lab.looks(2) if isinstance(event, Unready)]
+
+    assert await told() == []
+    lab.to_health(Fraction(11, 10))
+    said = await told()
+    assert lab.states() == [ActionState.FINAL_OK], lab.whys()
+    said += await told()
+    assert len(said) == 1, said
+    [(why, helpless)] = said
+    # about 2,140 of the 3,000 are spent, and from the trigger it would take 1,120
+    assert re.match(r"within what is left of today's limits \(8\d\d\.\d+ USDC", why), why
+    assert "from 1.2 health would only come to 1.3" in why
+    assert not helpless
+    lab.to_health(Fraction(2))
+    lab.chain.warp(RECHECK_S)
+    assert await told() == [("", False)], "it is not near"
+    lab.to_health(Fraction(14, 10))
+    lab.chain.warp(RECHECK_S)
+    assert len(await told()) == 1
+    lab.chain.warp(DAY_S)
+    assert await told() == [("", False)], "another day"
+    lab.forget()
+    lab.gas_per_day = Fraction(1, 10**9)
+    [(why, helpless)] = await told()
+    assert re.fullmatch(r"1000000000 wei are left of today's gas, and it would need \d+", why), why
+    assert helpless
+
+
+def no_objections(*_: object) -> list[str]:
+    return []
+
+
+@row(
+    "O18",
+    "a dry run whose key could not pay for gas, or would not: told at the start, and beside the decision",
+    "monitor.pipeline.today:reasons",
+    limit="the key's own limits and caps; whether endpoints would take it only a send can tell",
+    careless=no_objections,
+)
+async def test_a_dry_run_minds_gas(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.dry, lab.actions = True, ("repay",)
+
+    def pay(wei: int) -> None:
+        lab.chain.rpc("anvil_setBalance", KEY.address, hex(wei))
+
+    async def concerned() -> list[str]:
+        return [event.text for event in await lab.looks(2) if isinstance(event, Concerned)]
+
+    assert await concerned() == []
+    pay(10**12)
+    assert await concerned() == [], "looked at now and then"
+    lab.chain.warp(RECHECK_S)
+    [text] = await concerned()
+    assert text.startswith(f"the key has {10**12} wei left; the next rescues may take ")
+    lab.to_health(Fraction(11, 10))
+    await lab.look()
+    [decided] = lab.decisions()
+    assert isinstance(decided.simulated, Passed)
+    assert re.fullmatch(r"dry; armed, it would not be signed: the key lacks \d+ wei for gas and reserve", decided.said)
+    pay(10**18)
+    lab.chain.warp(RECHECK_S)
+    assert await concerned() == [f"over: {text}"]
+
+    async def said() -> str:
+        lab.forget()
+        await lab.look()
+        return lab.decisions()[-1].said
+
+    assert await said() == "dry"
+    lab.gas_per_day = Fraction(1, 10**9)
+    assert "limit gas per day in wei: " in await said()
+    lab.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(60 * 10**9))
+    lab.chain.mine()
+    dear = await said()
+    lab.chain.rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
+    lab.chain.mine()
+    assert "fee cap reached: the key's cap allows 50000000000 wei per gas, " in dear
+
+
+def nothing_to_say(*_: object, **__: object) -> str:
+    return ""
+
+
+@row(
+    "O18",
+    "an owner whose allowance for the guard is too small for a rescue at the trigger: told in numbers beforehand, once",
+    "monitor.pipeline.permissions:too_little",
+    careless=nothing_to_say,
+)
+async def test_an_allowance_that_is_too_small(rescue: RescueLab) -> None:
+    lab = rescue
+    lab.dry, lab.actions = True, ("deleverage",)
+    pairs = [("WETH", "USDC")]
+    site = guard.deploy(lab.chain, lab.market, pairs)
+    settings = guard.Consent(trigger_wad=13 * WAD // 10, low_wad=13 * WAD // 10, collateral=("WETH",))
+    lab.guards[lab.ref] = GuardSetup(site.guard, site.exchange.router, site.exchange.quoter, (uniswap.FEE,))
+    guard.consent(lab.chain, lab.market, site, lab.owner, KEY.address, settings)
+    a_weth = lab.market.reserves["WETH"].a_token
+    (deposit,) = lab.chain.call(a_weth, "balanceOf(address)", "(uint256)", lab.owner)
+
+    async def told(may: int) -> list[tuple[str, ...]]:
+        """What is said at the next heads once the guard may take so much."""
+        lab.send(a_weth, "approve(address,uint256)", site.guard, may, sender=lab.owner)
+        return [event.reasons for event in await lab.looks(2) if isinstance(event, Forbidden)]
+
+    lab.to_health(Fraction(13, 10))
+    assert await told(deposit * 2) == []
+    found = await told(deposit // 100)
+    assert len(found) == 1, found
+    [(why,)] = found
+    said = re.fullmatch(r"the guard may take (.+) WETH, and a rescue may need (.+) at health 1.2, (.+) now", why)
+    assert said is not None, why
+    may, most, now = (int(Fraction(number) * WAD) for number in said.groups())
+    assert may == deposit // 100
+    assert 0 < now < most < deposit
+    assert await told(deposit * 2) == [()]
+    assert len(await told(most * 99 // 100)) == 1
+    assert await told(most * 112 // 100) == [()]
+    assert await told(most * 101 // 100) == [], "that is enough"
+    # what was said is right: at the trigger a rescue takes not much less than that
+    lab.to_health(Fraction(1199, 1000))
+    uniswap.arbitrage(lab.chain, site.exchange, lab.market, pairs)
+    await lab.look()
+    assert lab.passes() == ["deleverage USDC"]
+    plan = lab.decisions()[-1].plan
+    assert plan is not None
+    assert most * 95 // 100 < int(plan.intent.args["max_collateral"]) <= most
 
 
 def one_unit(*_: object) -> int:

@@ -16,6 +16,7 @@ from monitor.execution.executor import Unfit
 from monitor.execution.limits import AssetLimits
 from monitor.journal.rows import Draft
 from monitor.pipeline.acting import Recheck, approval_of
+from monitor.pipeline.basis import fetch_decided_on
 from monitor.pipeline.guardians import Guardian
 from monitor.pipeline.liquidations import Wishes, chances, liquidation_draft
 from monitor.testing.yul import compile_yul
@@ -106,7 +107,9 @@ async def test_liquidations_of_odd_tokens(rescues: RescueLab) -> None:
     seen = await lab.look_only()
     found = chances(seen, lab.report, guardian, Wishes(), fee_cap=10**9, clock=lab.clock)
     assert found.terms is not None
-    draft = liquidation_draft(found.found.bids[0], found.terms, guardian, 0)
+    bid = found.found.bids[0]
+    basis = await fetch_decided_on(lab.reader, seen.snapshot, lab.report, bid.last.position.block)
+    draft = liquidation_draft(bid, found.terms, guardian, 0, basis.code)
 
     async def objection(*known: str) -> str:
         head = await lab.reader.block("latest")
