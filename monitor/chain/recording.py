@@ -189,7 +189,9 @@ class Recorder:
             row = {"block_hash": block_hash, "to": call.to, "data": data}
             if call.sender:
                 row["from"] = call.sender
-            found[block_hash, call.to, data, call.sender or ""] = row | _answered(answer, function.outputs)
+            answered, key = row | _answered(answer, function.outputs), (block_hash, call.to, data, call.sender or "")
+            # the same call may be read in two ways, as a token's symbol is: the longer answer holds the shorter
+            found[key] = max(found.get(key, answered), answered, key=lambda one: len(one.get("result", "")))
         return list(found.values())
 
     def contracts(self) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from monitor.core.errors import ConfigError, ProtocolError
 
 PACKAGE = "monitor.protocols"
-CONTRACT = ("base", "columns", "events", "ledger", "survey", "symbols", "whole")
+CONTRACT = ("base", "columns", "events", "ledger", "purse", "survey", "symbols", "whole")
 """The modules in there that say what a protocol is, and are none."""
 
 

@@ -5,19 +5,19 @@ Knows how to read a borrower and a purse through the adapter, and how to send as
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monitor.chain.port import Chain, run
-from monitor.core.types import Known, MarketRef, Position
+from monitor.core.types import MarketRef, Position
+from monitor.protocols.base import Protocol
 from monitor.protocols.morpho_blue import PROTOCOL
-from monitor.protocols.morpho_blue.math import Facts
-from monitor.protocols.morpho_blue.rescue import Purse
-from monitor.testing import morpho
+from monitor.protocols.morpho_blue.math import Facts, State
+from monitor.testing import morpho, purse_rescues
 from monitor.testing.anvil import AnvilDevChain, AnvilProcess
 from monitor.testing.morpho import PARAMS, MorphoMarket, fund
+from monitor.testing.purse_rescues import RescueLab
 
 BORROWERS = 8
 SEVENTH = 10**18 // 7
@@ -25,11 +25,15 @@ TRIES = 40
 T = TypeVar("T")
 
 
-class MorphoLab:
+class MorphoLab(RescueLab):
     """One market on a chain of its own, with a guardian beside it, whose purse holds plenty of both tokens."""
 
+    version = "1.0.0"
+    protocol: Protocol[Any, Any] = PROTOCOL
+    native_price, least_value = 2_000 * 10**6, 10**4
+
     def __init__(self, chain: Chain, local: AnvilDevChain, seed: int) -> None:
-        self.chain, self.local, self.random = chain, local, random.Random(seed)
+        super().__init__(chain, local, seed)
         self.market: MorphoMarket = morpho.deploy(local)
         self.guardian = local.account("morpho guardian")
         self.owners = [local.account(f"morpho borrower {number}") for number in range(BORROWERS)]
@@ -49,15 +53,6 @@ class MorphoLab:
         block = await self.chain.block("latest")
         self.facts = await run(self.chain, PROTOCOL.static(ref, block), block)
 
-    async def read(self, owner: str) -> tuple[Position, Purse]:
-        """The owner's position and the guardian's purse at the newest block."""
-        block = await self.chain.block("latest")
-        (position,) = await run(self.chain, PROTOCOL.state(self.facts, (owner,), block), block)
-        if not isinstance(position, Position):
-            raise AssertionError(position.reason)  # noqa: TRY004  a market that cannot be read, not a wrong type
-        asked = PROTOCOL.rescue_context(self.facts, self.guardian, (position,), block)
-        return position, await run(self.chain, asked, block)
-
     async def endangered(self, low: Fraction, high: Fraction) -> str:
         """A borrower whose health the oracle and up to five weeks have brought between the two."""
         for _ in range(TRIES):
@@ -73,21 +68,19 @@ class MorphoLab:
                 return owner
         raise AssertionError("no borrower could be brought into danger")
 
-    async def healthy_on_chain(self, owner: str) -> bool:
-        """The contract's own verdict at the newest block."""
-        block = await self.chain.block("latest")
-        (truth,) = await run(self.chain, PROTOCOL.truth(self.facts, (owner,), block), block)
-        if truth.error:
-            raise AssertionError(truth.error)
-        return bool(truth.reported["isHealthy"])
+    def taker(self, asset: str) -> str:
+        """See RescueLab."""
+        return self.market.morpho
+
+    def decisive(self, position: Position) -> tuple[object, ...]:
+        """See RescueLab."""
+        state: State = position.state
+        return state.totals, state.borrow_shares, state.collateral
 
 
 def health_of(position: Position, at_s: int | None = None) -> Fraction:
     """Health as a number. The position must have a debt and a price."""
-    verdict = PROTOCOL.evaluate(position, None, at_s).verdict
-    if not isinstance(verdict, Known):
-        raise AssertionError(verdict)  # noqa: TRY004  no health, not a wrong type
-    return Fraction(verdict.numerator, verdict.denominator)
+    return purse_rescues.health_of(PROTOCOL, position, at_s)
 
 
 async def in_own_lab(seed: int, prove: Callable[[MorphoLab], Awaitable[T]]) -> T:

@@ -345,9 +345,10 @@ def _prove_morpho(cases: int, seed: int) -> list[Tally]:
     import asyncio
 
     from monitor.testing.morpho_lab import in_own_lab
-    from monitor.testing.morpho_rescues import rescue_all as rescue_all_of_morpho
+    from monitor.testing.purse_rescues import rescue_all as rescue_from_purse
 
-    return asyncio.run(in_own_lab(seed, lambda lab: rescue_all_of_morpho(lab, cases)))
+    kinds = "morpho-blue/repay", "morpho-blue/supply"
+    return asyncio.run(in_own_lab(seed, lambda lab: rescue_from_purse(lab, kinds, cases)))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ from monitor.protocols.morpho_blue.templates import REPAY, SUPPLY
 from monitor.testing.anvil import AnvilProcess
 from monitor.testing.devchain import CallReverted
 from monitor.testing.morpho_lab import MorphoLab
-from monitor.testing.morpho_rescues import decisive, rescue_all
+from monitor.testing.purse_rescues import rescue_all
 from monitor.testing.rescues import calldata
 from monitor.testing.yul import compile_yul
 
 pytestmark = [pytest.mark.anvil]
 BLACK_LIST = 5
+KINDS = (REPAY.kind, SUPPLY.kind)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def test_random_borrowers_come_to_their_target(process: AnvilProcess) -> N
     async with RpcChain(process.url) as chain:
         lab = MorphoLab(chain, process.chain(), seed=3)
         await lab.open()
-        tallies = await rescue_all(lab, 8)
+        tallies = await rescue_all(lab, KINDS, 8)
         lab.local.close()
     for tally in tallies:
         assert tally.wrong == []
@@ -64,7 +65,7 @@ async def test_shares_rounded_the_other_way_are_noticed(process: AnvilProcess, m
     async with RpcChain(process.url) as chain:
         lab = MorphoLab(chain, process.chain(), seed=3)
         await lab.open()
-        repaid, _ = await rescue_all(lab, 2)
+        repaid, _ = await rescue_all(lab, KINDS, 2)
         lab.local.close()
     assert repaid.exact < repaid.sent
     assert repaid.wrong != []
@@ -94,7 +95,7 @@ async def test_every_amount_does_what_is_foretold_and_one_more_than_the_debt_is_
                 lab.local.set_next_timestamp(at_s)
                 lab.local.send_data(lab.guardian, intent.to, calldata(intent))
                 now, _ = await lab.read(owner)
-                assert decisive(PROTOCOL.after(step.position, intent, at_s)) == decisive(now)
+                assert lab.decisive(PROTOCOL.after(step.position, intent, at_s)) == lab.decisive(now)
                 lab.local.revert(snapshot)
         lab.local.close()
 

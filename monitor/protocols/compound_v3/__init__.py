@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from monitor.core.actions import Intent, Move, Step, Template
 from monitor.core.errors import ProtocolError
+from monitor.core.guarding import GuardSetup
 from monitor.core.plan import gather, values
 from monitor.core.types import (
     Address,
@@ -43,6 +45,7 @@ from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import Reading, as_price, read_source, remarks
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
 from monitor.protocols.compound_v3.deployments import DEPLOYMENTS
+from monitor.protocols.compound_v3.effects import after
 from monitor.protocols.compound_v3.math import (
     ABSORB_PAUSED,
     BASE_INDEX_SCALE,
@@ -62,6 +65,8 @@ from monitor.protocols.compound_v3.math import (
     utilization,
     weigh,
 )
+from monitor.protocols.compound_v3.rescue import Purse, loss, read_purse, steps
+from monitor.protocols.compound_v3.templates import REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "compound_v3"
@@ -85,9 +90,10 @@ class CompoundV3(Protocol[Facts, Context]):
     name = "compound-v3"
     title = "Compound V3"
     versions: ClassVar[Sequence[Version]] = (
-        Version("comet", "recorded contracts: balances, verdicts, absorptions and their amounts equal", 75),
+        Version("comet", "recorded contracts: balances, verdicts, absorptions, rescues and their amounts equal", 75),
     )
     facts_type = Facts
+    templates: ClassVar[tuple[Template, ...]] = TEMPLATES
     deployments: ClassVar[Mapping[str, Deployment]] = DEPLOYMENTS
 
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:
@@ -277,6 +283,36 @@ class CompoundV3(Protocol[Facts, Context]):
     def parameters(self, position: Position) -> Any:
         facts: Facts = position.state.facts
         return facts.assets, facts.base_feed, facts.borrow_rates
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def rescue_context(
+        self,
+        facts: Facts,
+        guardian: Address,
+        positions: Sequence[Position],
+        block: BlockRef,
+        guard: GuardSetup | None = None,
+    ) -> ReadPlan[Purse]:
+        return read_purse(facts, guardian, positions)
+
+    def rescue_steps(self, facts: Facts, position: Position, rescue: Purse, until_s: int) -> list[Step]:
+        return steps(facts, position, rescue)
+
+    def after(self, position: Position, intent: Intent, at_s: int) -> Position:
+        return after(position, intent, at_s)
+
+    def contracts(self, facts: Facts) -> tuple[Address, ...]:
+        return tuple(dict.fromkeys((facts.market.address, facts.base_feed, *(asset.feed for asset in facts.assets))))
+
+    def moves(self, facts: Facts, intent: Intent) -> tuple[Move, ...]:
+        """Comet itself holds every token."""
+        if intent.kind not in (REPAY.kind, SUPPLY.kind):
+            return ()
+        return (Move(str(intent.args["asset"]), facts.market.address, pays=True),)
+
+    def liquidation_loss(self, position: Position) -> int:
+        return loss(position)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

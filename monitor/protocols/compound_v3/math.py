@@ -16,8 +16,8 @@ from monitor.core.units import UINT256_MAX, WAD
 BASE_INDEX_SCALE = 10**15
 FACTOR_SCALE = WAD
 PRICE_DECIMALS = 8
-ABSORB_PAUSED = 1 << 3
-"""In pauseFlags (CometStorage, CometCore.PAUSE_ABSORB_OFFSET)."""
+SUPPLY_PAUSED, ABSORB_PAUSED = 1 << 0, 1 << 3
+"""In pauseFlags (CometStorage, CometCore.PAUSE_SUPPLY_OFFSET and PAUSE_ABSORB_OFFSET)."""
 EXTENDED_FROM = 16
 """Assets from this number on have their bit in `_reserved` (CometWithExtendedAssetList)."""
 

@@ -1,34 +1,22 @@
 """What a guardian could do for a borrower of Morpho Blue from its purse: repay the loan, or supply collateral.
 
 Both steps are bounded by what the purse holds, what Morpho may take of it and what is owed, or are refused with the
-reason. Whether a token lets the purse pay at all (it may be paused, or have blocked one side) is asked of the token
-itself, with the transfer that Morpho would make, of one unit. Needs no permission from the owner.
+reason. Needs no permission from the owner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from monitor.core.actions import Intent, Step, Template
-from monitor.core.types import Address, Answer, Call, Ok, Position, ReadPlan, Reverted
-from monitor.core.units import format_units
-from monitor.protocols.base import APPROVE
+from monitor.core.types import Address, Position, ReadPlan
 from monitor.protocols.morpho_blue.effects import most_repaid, totals_at
 from monitor.protocols.morpho_blue.math import ORACLE_PRICE_SCALE, UINT128_MAX, Facts, Overflows, State, Token
 from monitor.protocols.morpho_blue.templates import REPAY, SUPPLY
+from monitor.protocols.purse import CALLS, Held, bounded, held, held_calls
 
 GAS = {REPAY.kind: 400_000, SUPPLY.kind: 300_000}
 """A generous bound, set by hand; the simulation at the newest block decides whether it is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the purse has of a token and lets Morpho take, None where unread; `stuck`: why the token lets none go."""
-
-    balance: int | None
-    allowance: int | None
-    stuck: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +32,9 @@ def read_purse(facts: Facts, guardian: Address) -> ReadPlan[Purse]:
     """See Protocol.rescue_context."""
     morpho = facts.market.address
     answers = yield [
-        call
-        for token in (facts.loan.address, facts.collateral.address)
-        for call in (
-            Call(token, "erc20.balanceOf", (guardian,), allow_revert=True),
-            Call(token, "erc20.allowance", (guardian, morpho), allow_revert=True),
-            Call(token, "morpho_blue.transferFrom", (guardian, morpho, 1), allow_revert=True, sender=morpho),
-        )
+        call for token in (facts.loan.address, facts.collateral.address) for call in held_calls(token, guardian, morpho)
     ]
-    return Purse(guardian, _held(answers[:3]), _held(answers[3:]))
-
-
-def _held(answers: Sequence[Answer]) -> Held:
-    balance, allowance = (answer.values[0] if isinstance(answer, Ok) else None for answer in answers[:2])
-    transfer = answers[2]
-    refused = isinstance(transfer, Reverted) and balance and allowance
-    return Held(balance, allowance, transfer.reason if isinstance(transfer, Reverted) and refused else "")
+    return Purse(guardian, held(answers[:CALLS]), held(answers[CALLS:]))
 
 
 def market_args(facts: Facts) -> dict[str, int | str]:
@@ -88,7 +63,7 @@ def steps(facts: Facts, position: Position, purse: Purse) -> list[Step]:
     ]
 
 
-def _step(facts: Facts, position: Position, template: Template, token: Token, held: Held) -> Step:
+def _step(facts: Facts, position: Position, template: Template, token: Token, purse: Held) -> Step:
     blank = Step(
         position=position,
         intent=Intent(
@@ -111,46 +86,17 @@ def _step(facts: Facts, position: Position, template: Template, token: Token, he
         return replace(blank, refused="the owner has no debt")
     if template is SUPPLY and facts.lltv == 0:
         return replace(blank, refused="the market lends nothing against its collateral: more of it does not help")
-    if held.balance is None or held.allowance is None:
-        return replace(blank, refused=f"the purse's {token.symbol} could not be read")
     try:
-        bound, limited_by = _bound(position, template, held.balance)
+        most, limited_by = _bound(position, template)
     except Overflows as overflow:
         return replace(blank, refused=f"the contract's own arithmetic reverts: {overflow.message}")
-    most, limited_by = min((bound, limited_by), (held.balance, "the purse"), (held.allowance, "the purse's allowance"))
-    step = replace(blank, most=most, limited_by=limited_by, purse=held.balance)
-    if limited_by == "the purse's allowance":
-        step = replace(step, remedy=_approval(facts, step, min(bound, held.balance)))
-    if held.stuck:
-        return replace(step, refused=f"{token.symbol} does not let the purse pay: {held.stuck}")
-    if most >= step.least:
-        return step
-    return replace(step, refused=_too_little(step, held))
+    least = "less than one unit is owed, and a repayment by assets would be too much"
+    return bounded(blank, purse, most, limited_by, taker=facts.market.address, called="Morpho", least=least)
 
 
-def _bound(position: Position, template: Template, balance: int) -> tuple[int, str]:
+def _bound(position: Position, template: Template) -> tuple[int, str]:
     """The most that the contract takes. As interest runs, an amount burns fewer shares: what fits now fits later."""
     state: State = position.state
     if template is SUPPLY:
-        return min(balance, UINT128_MAX - state.collateral), "the purse"
+        return UINT128_MAX - state.collateral, "what a balance can be"
     return most_repaid(state, totals_at(state, position.block, position.block.timestamp)), "the debt"
-
-
-def _approval(facts: Facts, step: Step, amount: int) -> Intent:
-    return Intent(
-        kind=APPROVE.kind,
-        chain_id=step.intent.chain_id,
-        position_id=step.intent.position_id,
-        owner=step.intent.owner,
-        to=step.asset,
-        args={"spender": facts.market.address, "amount": amount},
-    )
-
-
-def _too_little(step: Step, held: Held) -> str:
-    if step.limited_by == "the debt":
-        return "less than one unit is owed, and a repayment by assets would be too much"
-    has, allowed = (format_units(amount or 0, step.decimals) for amount in (held.balance, held.allowance))
-    if step.limited_by == "the purse":
-        return f"the purse holds {has} {step.symbol}"
-    return f"the purse lets Morpho take {allowed} of its {has} {step.symbol}"
