@@ -27,7 +27,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NPM = HERE / "npm"
-CORE_V3 = "@aave/core-v3"
+CORE_V3, PROTOCOL_V2 = "@aave/core-v3", "@aave/protocol-v2"
 
 
 class ProvisionFailed(Exception):
@@ -147,6 +147,12 @@ def artifact_from_json(name: str, bytecode: str, link_references: Mapping[str, M
 def core_v3(path: str) -> Artifact:
     """A contract of Aave 3.0 as published compiled in npm @aave/core-v3, e.g. `protocol/pool/Pool`."""
     return _published(CORE_V3, path)
+
+
+@lru_cache(maxsize=32)
+def protocol_v2(path: str) -> Artifact:
+    """A contract of Aave V2 as published compiled in npm @aave/protocol-v2, e.g. `protocol/lendingpool/LendingPool`."""
+    return _published(PROTOCOL_V2, path)
 
 
 @lru_cache(maxsize=16)

@@ -35,7 +35,7 @@ from monitor.testing.aave_v3_listing import FROZEN_SYMBOL
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.danger import move_collateral, on_own_market, shake
 from monitor.testing.devchain import CallReverted, DevChain
-from monitor.testing.rescues import calldata
+from monitor.testing.rescues import BESIDE, calldata
 
 MARGIN_S = 60
 TRIES = 40
@@ -324,7 +324,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/prove_liquidations", description="Liquidate random positions on real contracts, to the wei."
     )
-    parser.add_argument("--version", choices=[*VERSIONS, "morpho"], action="append", help="default: all")
+    parser.add_argument("--version", choices=[*VERSIONS, *BESIDE], action="append", help="default: all")
     parser.add_argument("--cases", type=int, default=350, help="positions for each version (default 350)")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
@@ -335,8 +335,8 @@ def main() -> int:
     # each on its own chain, so they need not wait for one another
     with ProcessPoolExecutor(len(VERSIONS) + 1, get_context("spawn")) as pool:
         proved = [pool.submit(_prove, version, asked.cases, asked.seed) for version in versions]
-        if "morpho" in (asked.version or ["morpho"]):
-            proved.append(pool.submit(_prove_morpho, asked.cases, asked.seed))
+        others = [name for name in BESIDE if name in (asked.version or BESIDE)]
+        proved += [pool.submit(_prove_beside, name, asked.cases, asked.seed) for name in others]
         for tally in (one.result() for one in proved):
             print(tally.line(), flush=True)
             for wrong in tally.wrong[:20]:
@@ -351,13 +351,14 @@ def _prove(version: Version, cases: int, seed: int) -> Tally:
     return asyncio.run(on_own_market(version, partial(liquidate_all, cases=cases, seed=seed)))
 
 
-def _prove_morpho(cases: int, seed: int) -> Tally:
+def _prove_beside(name: str, cases: int, seed: int) -> Tally:
     import asyncio
 
-    from monitor.testing import morpho_liquidations
-    from monitor.testing.morpho_lab import in_own_lab
+    from monitor.testing import aave_v2_lab, morpho_lab, morpho_liquidations, purse_liquidations
 
-    return asyncio.run(in_own_lab(seed, lambda lab: morpho_liquidations.liquidate_all(lab, cases)))
+    if name == "morpho":
+        return asyncio.run(morpho_lab.in_own_lab(seed, lambda lab: morpho_liquidations.liquidate_all(lab, cases)))
+    return asyncio.run(aave_v2_lab.in_own_lab(seed, lambda lab: purse_liquidations.liquidate_all(lab, cases)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A local chain with real Aave V3, and Morpho Blue if asked: started once, found by its state file, stopped by its pid.
+"""A local chain with real Aave V3, and others if asked: started once, found by its state file, stopped by its pid.
 
 Everything that `scripts/localnet` does, as functions: `start`, `load`, `shock`, `standings`, `stop`, and the
 levmon.toml that fits. Loopback only. Knows nothing of levmon's reading side: standings are what the contracts say.
@@ -12,14 +12,15 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from monitor.core.errors import ChainError, ConfigError
-from monitor.testing import aave_v3, guard, morpho
+from monitor.testing import aave_v2, aave_v3, guard, morpho
+from monitor.testing.aave_v2 import AaveV2Market
 from monitor.testing.aave_v3_market import AaveMarket, Version
 from monitor.testing.anvil import SCRATCH_PREFIX, AnvilDevChain, AnvilFailed, AnvilProcess
 from monitor.testing.artifacts import cache_dir
@@ -32,9 +33,12 @@ from monitor.testing.solc import AAVE_3_6, MORPHO, compile_project
 DEFAULT_PORT = 8545
 NAMES: Mapping[Version, str] = {"3.0": "core", "3.6": "core36"}
 MARKET_AGE_S = 31 * 86_400 + 3_600  # what deploy_all lets pass, and room for its blocks
-MORPHO_NAME = "morpho"
+MORPHO_NAME, AAVE_V2_NAME = "morpho", "aave-v2"
+BESIDE = (MORPHO_NAME, AAVE_V2_NAME)
 MORPHO_PRICE = 10**16
 """Of its oracle's answers, what makes one of Aave's: a hundred-millionth of a dollar for a token."""
+AAVE_V2_PRICE = 10**10
+"""Of its oracle's answers, what makes a hundred-millionth of an ETH for a token."""
 CONFIG_MARK = "# written by scripts/localnet"
 STOP_WITHIN_S = 10.0
 
@@ -54,6 +58,7 @@ class Localnet:
     markets: Mapping[str, AaveMarket]
     guards: Mapping[str, GuardSite]
     morpho: MorphoMarket | None = None
+    aave_v2: AaveV2Market | None = None
 
     @property
     def url(self) -> str:
@@ -76,6 +81,7 @@ class Localnet:
                 "markets": {name: AaveMarket.from_json(market) for name, market in raw["markets"].items()},
                 "guards": {name: GuardSite.from_json(site) for name, site in raw["guards"].items()},
                 "morpho": raw["morpho"] and MorphoMarket.from_json(raw["morpho"]),
+                "aave_v2": raw["aave_v2"] and AaveV2Market.from_json(raw["aave_v2"]),
             }
         )
 
@@ -99,18 +105,18 @@ def start(
     own_session: bool = False,
     outlives: bool = False,
     guarded: bool = False,
-    with_morpho: bool = False,
+    beside: Collection[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[AnvilProcess, Localnet]:
     """Anvil with one market per version, at the present time; port 0 takes a free one.
 
     `outlives`: see AnvilProcess. `guarded`: a guard for each too, and an exchange with a pool for every pair of assets.
-    `with_morpho`: a market of Morpho Blue beside them.
+    `beside`: markets of other protocols, of BESIDE.
     May raise: ConfigError (the port is taken), ProvisionFailed, AnvilFailed. Nothing is left running then.
     """
     if "3.6" in versions:
         compile_project(AAVE_3_6)
-    if with_morpho:
+    if MORPHO_NAME in beside:
         compile_project(MORPHO)
     began_s = int(time.time()) - MARKET_AGE_S
     # people ask for any block of theirs, and so the states of all are kept
@@ -131,7 +137,8 @@ def start(
             began = time.monotonic()
             guards = {NAMES[market.version]: guard.deploy(chain, market) for market in markets}
             say(f"guards and Uniswap V3 with a pool for every pair took {time.monotonic() - began:.1f} s")
-        beside = morpho.populate(chain, morpho.deploy(chain)) if with_morpho else None
+        blue = morpho.populate(chain, morpho.deploy(chain)) if MORPHO_NAME in beside else None
+        old = aave_v2.populate(chain, aave_v2.deploy(chain)) if AAVE_V2_NAME in beside else None
         chain.rpc("anvil_removeBlockTimestampInterval")
         chain.set_next_timestamp(int(time.time()))
         for market in markets:
@@ -141,7 +148,7 @@ def start(
         chain.close()
         named = {NAMES[market.version]: market for market in markets}
         birth, scratch = birth_of(process.pid) or "", str(process.scratch)
-        return process, Localnet(process.port, process.pid, birth, scratch, block_time, named, guards, beside)
+        return process, Localnet(process.port, process.pid, birth, scratch, block_time, named, guards, blue, old)
     except BaseException:
         process.stop()
         raise
@@ -248,10 +255,13 @@ def shock(net: Localnet, changes: Mapping[str, str], market: str | None = None) 
 
     May raise ConfigError: an unknown asset or a bad percentage; no price has moved then.
     """
-    beside = net.morpho if market in (None, MORPHO_NAME) else None
-    chosen = {} if beside and market else _chosen(net, market)
+    blue = net.morpho if market in (None, MORPHO_NAME) else None
+    old = net.aave_v2 if market in (None, AAVE_V2_NAME) else None
+    chosen = {} if market and (blue or old) else _chosen(net, market)
     known = {symbol.upper(): symbol for entry in chosen.values() for symbol in entry.reserves}
-    known |= {"WETH": "WETH"} if beside else {}
+    known |= {"WETH": "WETH"} if blue else {}
+    feeds = {one.symbol: one.feed for one in old.reserves if one.feed} if old else {}
+    known |= {symbol.upper(): symbol for symbol in feeds}
     wanted = {}
     for name, change in changes.items():
         if name.upper() not in known:
@@ -266,10 +276,17 @@ def shock(net: Localnet, changes: Mapping[str, str], market: str | None = None) 
         for name, entry in chosen.items():
             here = {symbol: change for symbol, change in wanted.items() if symbol in entry.reserves}
             moved += [(name, symbol, *prices) for symbol, prices in aave_v3.shock(chain, entry, here).items()]
-        if beside and "WETH" in wanted:
-            before = morpho.price_of(chain, beside)
+        if old:
+            for symbol, feed in feeds.items():
+                if symbol in wanted:
+                    was = aave_v3.price_of(chain, feed)
+                    now = was * aave_v3.parse_shock(wanted[symbol]) // aave_v3.SHOCK_SCALE
+                    aave_v2.set_price(chain, old, feed, now)
+                    moved.append((AAVE_V2_NAME, symbol, was // AAVE_V2_PRICE, now // AAVE_V2_PRICE))
+        if blue and "WETH" in wanted:
+            before = morpho.price_of(chain, blue)
             after = before * aave_v3.parse_shock(wanted["WETH"]) // aave_v3.SHOCK_SCALE
-            morpho.set_price(chain, beside, after)
+            morpho.set_price(chain, blue, after)
             moved.append((MORPHO_NAME, "WETH", before // MORPHO_PRICE, after // MORPHO_PRICE))
     return moved
 
@@ -316,6 +333,16 @@ def config_text(net: Localnet) -> str:
             "",
         ]
         people[MORPHO_NAME] = net.morpho.borrowers
+    if net.aave_v2:
+        lines += [
+            "[[markets]]  # Aave V2",
+            f'name = "{AAVE_V2_NAME}"',
+            'chain = "local"',
+            'protocol = "aave-v2"',
+            f'address = "{net.aave_v2.provider}"',
+            "",
+        ]
+        people[AAVE_V2_NAME] = net.aave_v2.borrowers
     for name, borrowers in people.items():
         for owner in borrowers:
             lines += ["[[positions]]", f'market = "{name}"', f'owner = "{owner}"', ""]

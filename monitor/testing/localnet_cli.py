@@ -52,7 +52,7 @@ def cli() -> None:
     "--port", type=click.IntRange(0, 65_535), default=localnet.DEFAULT_PORT, show_default=True, help="0: free."
 )
 @click.option("--version", type=click.Choice([*VERSIONS, "both"]), default="both", show_default=True)
-@click.option("--with", "beside", type=click.Choice([localnet.MORPHO_NAME]), multiple=True, help="Beside Aave.")
+@click.option("--with", "beside", type=click.Choice(localnet.BESIDE), multiple=True, help="Beside Aave.")
 @click.option("--block-time", type=click.IntRange(1, 3_600), help="Mine every so many seconds, not on demand.")
 @click.option("--background", is_flag=True, help="Return at once; end it with `down`.")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), default="levmon.toml", show_default=True)
@@ -69,7 +69,7 @@ def up(
         own_session=True,
         outlives=background,
         guarded=True,
-        with_morpho=localnet.MORPHO_NAME in beside,
+        beside=beside,
         say=say,
     )
     with ExitStack() as undo:
@@ -113,6 +113,12 @@ def _print_addresses(net: localnet.Localnet, config: Path) -> None:
         click.echo(f"\n{localnet.MORPHO_NAME}: Morpho Blue, {len(net.morpho.borrowers)} borrowers")
         for role in ("morpho", "id", "oracle", "admin"):
             click.echo(f"  {role:13} {getattr(net.morpho, role)}")
+    if net.aave_v2:
+        click.echo(f"\n{localnet.AAVE_V2_NAME}: Aave V2, {len(net.aave_v2.borrowers)} borrowers")
+        for role in ("provider", "pool", "admin"):
+            click.echo(f"  {role:13} {getattr(net.aave_v2, role)}")
+        for one in net.aave_v2.reserves:
+            click.echo(f"  {one.symbol:13} {one.asset}  feed {one.feed or 'none: it is the base'}")
     click.echo(f"\nwrote {config}")
 
 

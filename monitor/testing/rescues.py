@@ -35,6 +35,8 @@ BAND = Fraction(1005, 1000)
 TERMS = Terms(max_fee_per_gas_wei=10**9, native_price=2_000 * 10**8, margin_s=MARGIN_S, least_value=10**6)
 TRIES = 40
 PAYERS = ("purse", "guard")
+BESIDE = ("morpho", "aave-v2")
+"""Other protocols, whose rescues a purse pays."""
 
 
 @dataclass(slots=True)
@@ -303,20 +305,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/prove_rescues", description="Bring random positions on real contracts to random targets."
     )
-    parser.add_argument("--version", choices=[*VERSIONS, "morpho"], action="append", help="default: all")
+    parser.add_argument("--version", choices=[*VERSIONS, *BESIDE], action="append", help="default: all")
     parser.add_argument("--cases", type=int, default=200, help="positions for each kind of rescue (default 200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from", dest="payer", choices=PAYERS, action="append", help="who pays (default: both)")
     asked = parser.parse_args()
 
     print(HEADER)
-    good, morpho = True, "morpho" in (asked.version or ["morpho"])
+    good, others = True, [name for name in BESIDE if name in (asked.version or BESIDE)]
     jobs = [(version, payer, asked.cases, asked.seed) for payer in asked.payer or PAYERS for version in VERSIONS]
     jobs = [job for job in jobs if job[0] in (asked.version or VERSIONS)]
     # each on its own chain, so they need not wait for one another
     with ProcessPoolExecutor(len(VERSIONS), get_context("spawn")) as pool:
         proved = [pool.submit(_prove, *job) for job in jobs]
-        proved += [pool.submit(_prove_morpho, asked.cases, asked.seed)] if morpho else []
+        proved += [pool.submit(_prove_beside, name, asked.cases, asked.seed) for name in others]
         for tallies in (one.result() for one in proved):
             for tally in tallies:
                 print(tally.line(), flush=True)
@@ -341,14 +343,17 @@ def _prove(version: Version, payer: str, cases: int, seed: int) -> list[Tally]:
     return asyncio.run(on_own_market(version, prove))
 
 
-def _prove_morpho(cases: int, seed: int) -> list[Tally]:
+def _prove_beside(name: str, cases: int, seed: int) -> list[Tally]:
     import asyncio
 
-    from monitor.testing.morpho_lab import in_own_lab
+    from monitor.testing import aave_v2_lab, morpho_lab
     from monitor.testing.purse_rescues import rescue_all as rescue_from_purse
 
-    kinds = "morpho-blue/repay", "morpho-blue/supply"
-    return asyncio.run(in_own_lab(seed, lambda lab: rescue_from_purse(lab, kinds, cases)))
+    if name == "morpho":
+        kinds = "morpho-blue/repay", "morpho-blue/supply"
+        return asyncio.run(morpho_lab.in_own_lab(seed, lambda lab: rescue_from_purse(lab, kinds, cases)))
+    kinds = "aave-v2/repay", "aave-v2/supply"
+    return asyncio.run(aave_v2_lab.in_own_lab(seed, lambda lab: rescue_from_purse(lab, kinds, cases)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
@@ -178,6 +179,21 @@ def test_script_from_up_to_down(tmp_path: Path) -> None:
     assert birth_of(net.pid) is None
     assert not Path(net.scratch).exists()
     assert "no localnet is up" in run("status", "--port", port, cwd=tmp_path, code=3)
+
+
+def test_a_market_of_aave_v2_beside_has_its_own_prices() -> None:
+    process, net = localnet.start((), beside=(localnet.AAVE_V2_NAME,))
+    try:
+        assert net.aave_v2 is not None
+        assert localnet.Localnet.from_json(json.loads(json.dumps(net.to_json()))) == net
+        (moved,) = localnet.shock(net, {"LINK": "-20%"}, localnet.AAVE_V2_NAME)
+        name, symbol, before, after = moved
+        assert (name, symbol) == ("aave-v2", "LINK")
+        assert after == before * 8 // 10 > 0
+        with pytest.raises(ConfigError, match="no asset 'WETH'"):
+            localnet.shock(net, {"WETH": "-20%"}, localnet.AAVE_V2_NAME)
+    finally:
+        process.stop()
 
 
 def test_a_foreground_chain_ends_with_its_command(tmp_path: Path) -> None:

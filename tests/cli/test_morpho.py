@@ -62,7 +62,7 @@ retry_s = 0
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[localnet.Localnet]:
-    process, started = localnet.start((), with_morpho=True)
+    process, started = localnet.start((), beside=("morpho",))
     try:
         yield started
     finally:

@@ -224,7 +224,7 @@ WORD = ACTIVE | 18 << 48 | 10_500 << 32 | 8_000 << 16 | 7_500
 
 
 def reserve(asset: str, number: int, **changes: Any) -> Reserve:
-    facts = ReserveFacts(number, asset, {WETH: "WETH", DAI: "DAI"}[asset], 18)
+    facts = ReserveFacts(number, asset, {WETH: "WETH", DAI: "DAI"}[asset], 18, asset)
     plain = Reserve(facts, WORD, RAY, RAY, 0, 0, 1_000_000, collateral=False, borrowing=False)
     return replace(plain, **changes)
 
@@ -239,7 +239,7 @@ def position(
         "0x" + "33" * 20,
         "ETH",
         18,
-        (ReserveFacts(0, WETH, "WETH", 18), ReserveFacts(1, DAI, "DAI", 18)),
+        (ReserveFacts(0, WETH, "WETH", 18, WETH), ReserveFacts(1, DAI, "DAI", 18, DAI)),
     )
     held = reserve(WETH, 0, collateral=True, scaled_a_token=WAD, **(deposit or {}))
     owed = reserve(DAI, 1, **{"borrowing": True, "scaled_variable_debt": 1600 * WAD, **(debt or {})})

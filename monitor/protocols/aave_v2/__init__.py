@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from monitor.core.actions import Intent, Move, Step, Template
+from monitor.core.guarding import GuardSetup
+from monitor.core.liquidations import Liquidation
 from monitor.core.plan import gather, values
 from monitor.core.types import (
     Address,
@@ -40,6 +43,8 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import ZERO, Reading, as_price, read_source, remarks
+from monitor.protocols.aave_v2 import keeper
+from monitor.protocols.aave_v2.effects import after
 from monitor.protocols.aave_v2.math import (
     AccountData,
     Facts,
@@ -54,6 +59,8 @@ from monitor.protocols.aave_v2.math import (
     liquidation,
     pairs,
 )
+from monitor.protocols.aave_v2.rescue import Purse, read_purse, steps
+from monitor.protocols.aave_v2.templates import LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.math import ArithmeticReverts
 from monitor.protocols.base import Deployment, Protocol, Truth, Version
@@ -80,9 +87,12 @@ class AaveV2(Protocol[Facts, Context]):
     name = "aave-v2"
     title = "Aave V2"
     versions: ClassVar[Sequence[Version]] = (
-        Version("2", "recorded contracts: all six numbers, every liquidation call and its amounts equal", 65),
+        Version(
+            "2", "recorded contracts: all six numbers, every liquidation call and its amounts, and rescues, equal", 65
+        ),
     )
     facts_type = Facts
+    templates: ClassVar[tuple[Template, ...]] = TEMPLATES
     deployments: ClassVar[Mapping[str, Deployment]] = {
         "ethereum/aave-v2": Deployment(1, "0xB53C1a33016B2DC2fF3653530bfF1848a515c8c5", f"{_BOOK}AaveV2Ethereum.sol"),
         "ethereum/aave-v2/amm": Deployment(
@@ -109,10 +119,10 @@ class AaveV2(Protocol[Facts, Context]):
         )
         reserves = []
         for number, asset in enumerate(assets):
-            configuration = values(answers[number])[0][0][0]
+            (configuration,), *numbers = values(answers[number])[0]
             at = len(assets) + 2 * number
             name = symbol_of(asset, *answers[at : at + 2])
-            reserves.append(ReserveFacts(number, asset, name, words.decimals(configuration)))
+            reserves.append(ReserveFacts(number, asset, name, words.decimals(configuration), numbers[6]))
         in_dollars = isinstance(base, Ok) and base.values[0] == ZERO
         places = len(str(unit.values[0])) - 1 if isinstance(unit, Ok) else 18
         return Facts(market, pool, oracle, "USD" if in_dollars else "ETH", places, tuple(reserves))
@@ -265,6 +275,53 @@ class AaveV2(Protocol[Facts, Context]):
     def parameters(self, position: Position) -> Any:
         state: State = position.state
         return state.facts.oracle, tuple((one.asset, one.configuration) for one in state.reserves)
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def rescue_context(
+        self,
+        facts: Facts,
+        guardian: Address,
+        positions: Sequence[Position],
+        block: BlockRef,
+        guard: GuardSetup | None = None,
+    ) -> ReadPlan[Purse]:
+        return read_purse(facts, guardian, positions)
+
+    def rescue_steps(self, facts: Facts, position: Position, rescue: Purse, until_s: int) -> list[Step]:
+        return steps(facts, position, rescue, until_s)
+
+    def after(self, position: Position, intent: Intent, at_s: int) -> Position:
+        return after(position, intent, at_s)
+
+    def contracts(self, facts: Facts) -> tuple[Address, ...]:
+        return facts.pool, facts.oracle
+
+    def moves(self, facts: Facts, intent: Intent) -> tuple[Move, ...]:
+        """Reserves are held by their aTokens. Where debt and collateral are one asset, the purse gains in all."""
+        if intent.kind in (REPAY.kind, SUPPLY.kind):
+            pays = {str(intent.args["asset"]): True}
+        elif intent.kind == LIQUIDATE.kind:
+            pays = {str(intent.args["debtAsset"]): True, str(intent.args["collateralAsset"]): False}
+        else:
+            return ()
+        return tuple(Move(one.asset, one.a_token, pays[one.asset]) for one in facts.reserves if one.asset in pays)
+
+    def liquidations(
+        self, facts: Facts, position: Position, rescue: Purse, context: Context | None, at_s: int
+    ) -> list[Liquidation]:
+        return keeper.pairs(facts, position, rescue, at_s)
+
+    def liquidated(self, pair: Liquidation, amount: int, context: Context | None, at_s: int) -> Liquidation:
+        return keeper.liquidated(pair, amount, at_s)
+
+    def repeated(
+        self, facts: Facts, pair: Liquidation, intent: Intent, context: Context | None, at_s: int
+    ) -> Liquidation | None:
+        return keeper.repeated(pair, intent, at_s)
+
+    def liquidation_loss(self, position: Position) -> int:
+        return keeper.loss(position)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

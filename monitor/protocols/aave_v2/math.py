@@ -40,6 +40,8 @@ class ReserveFacts:
     asset: Address
     symbol: str
     decimals: int
+    a_token: Address
+    """which holds the reserve's cash"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ def _burns_variable(moved: Seizure, due: Balances, at_s: int) -> bool:
     reserve, part = due.reserve, min(moved.debt_to_cover, due.variable_debt)
     if part == 0 and moved.debt_to_cover:
         return True  # all of it is stable debt
-    return 0 < rayDiv(part, _stored_debt_index(reserve, at_s)) <= reserve.scaled_variable_debt
+    return 0 < rayDiv(part, stored_debt_index(reserve, at_s)) <= reserve.scaled_variable_debt
 
 
 def _available(held: Balances, due: Balances, prices: Mapping[Address, int], cover: int) -> Seizure:
@@ -318,7 +320,7 @@ def _available(held: Balances, due: Balances, prices: Mapping[Address, int], cov
     return Seizure(min(percentDiv(needed, bonus), cover), held.supplied)
 
 
-def _stored_debt_index(reserve: Reserve, at_s: int) -> int:
+def stored_debt_index(reserve: Reserve, at_s: int) -> int:
     """What the variable index is after updateState: it does not move while suppliers earn nothing."""
     return getNormalizedDebt(reserve, at_s) if reserve.liquidity_rate else reserve.variable_borrow_index
 
