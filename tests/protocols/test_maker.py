@@ -27,6 +27,7 @@ from monitor.core.types import (
     Unknown,
     Unread,
     Unreadable,
+    Word,
 )
 from monitor.health.engine import assess
 from monitor.health.solve import liquidation_price, seconds_to_liquidation
@@ -719,17 +720,21 @@ def test_what_could_not_be_read_is_unreadable() -> None:
         assert "out of gas" in found.reason
 
 
-def test_a_pip_that_refuses_the_spotter_makes_health_unknown() -> None:
+def test_a_pip_that_refuses_the_spotter_and_tells_no_storage_makes_health_unknown() -> None:
     sample = SAMPLES[1]
     block = block_of(sample)
     facts, owner = facts_of(sample, block), checksum(sample["account"]["urn"])
 
     def answers(queries: Sequence[Query]) -> list[Answer]:
-        told = answerer(sample, block)(queries)
         shut = Reverted(b"", "OSM/contract-not-whitelisted")
+        refusing = "maker.peek", "maker.src"
         return [
-            shut if isinstance(query, Call) and query.function == "maker.peek" else answer
-            for query, answer in zip(queries, told, strict=True)
+            Unread("no storage")
+            if isinstance(query, Word)
+            else shut
+            if isinstance(query, Call) and query.function in refusing
+            else answerer(sample, block)([query])[0]
+            for query in queries
         ]
 
     (found,) = run(PROTOCOL.state(facts, [owner], block), answers)

@@ -62,6 +62,7 @@ from monitor.protocols.maker.reading import (
     position_of,
     read_addresses,
     read_ilk,
+    read_refused,
     shared_calls,
 )
 from monitor.protocols.maker.urns import Urn, find_urns, find_vaults
@@ -122,7 +123,8 @@ class Maker(Protocol[Facts, Context]):
     def state(self, facts: Facts, owners: Sequence[Address], block: BlockRef) -> ReadPlan[list[Position | Unreadable]]:
         shared = shared_calls(facts)
         answers, urns = yield from find_urns(facts, owners, shared)
-        read = read_ilk(facts, {call: answers[call] for call in shared})
+        told = yield from read_refused(facts, {call: answers[call] for call in shared})
+        read = read_ilk(facts, told)
         return [position_of(facts, owner, block, read, urns[owner]) for owner in owners]
 
     def context(self, facts: Facts, block: BlockRef) -> ReadPlan[Context]:
@@ -307,7 +309,8 @@ def _notes(position: Position, context: Context | None, stored: Path, worst: Pat
         later = _worst(state, paths(state, position.prices, ilk.next_from_s))
         if later is not None and unsafe(state, later):
             said.append(
-                f"the next price, {format_units(position.prices[NEXT], 18)}, ends that from {ilk.next_from_s} on"
+                f"the next price, {format_units(position.prices[NEXT], 18)}, ends that "
+                f"in {ilk.next_from_s - now_s} s: from {ilk.next_from_s} on"
             )
     if ilk.osm_stopped:
         said.append("the OSM is stopped: its price stays")

@@ -1,7 +1,9 @@
 """Reads a Maker ilk and its urns: which calls, and what their answers mean. Judges nothing.
 
 All reads may fail: a failure makes the position unreadable, except that a pip which refuses its reader is told as a
-missing price, because nobody can poke then.
+missing price, because nobody can poke then. An OSM answers only readers that it knows. One that refuses even the
+spotter (or a node that asks as nobody) is read from storage, but only where the word that packs its source, hop and
+last poke says just what its getters say: then it is laid out as makerdao/osm e36c874 is.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from monitor.core.types import (
     Rule,
     Unread,
     Unreadable,
+    Word,
 )
 from monitor.protocols.maker.math import NEXT, SPOT, ZERO, Facts, Ilk, State
 from monitor.protocols.maker.urns import Urn
@@ -75,6 +78,37 @@ _FILES = ("maker_vat", "maker_jug", "maker_spotter", "maker_dog")
 
 def _engines(facts: Facts) -> tuple[Address, ...]:
     return facts.vat, facts.jug, facts.spotter, facts.dog
+
+
+SLOTS: Mapping[str, int] = {"maker.peek": 3, "maker.peep": 4}
+"""Of an OSM: `cur` and `nxt`, each the price below and whether there is one above 128 bits."""
+PACKED, HALF = 2, 128
+
+
+def read_refused(facts: Facts, answers: Mapping[Call, Answer]) -> ReadPlan[dict[Call, Answer]]:
+    """The answers to `shared_calls`, those that the OSM refuses exchanged for what its storage says."""
+    refused = [call for call, answer in answers.items() if call.function in SLOTS and isinstance(answer, Reverted)]
+    if not (facts.is_osm and refused):
+        return dict(answers)
+    pip = facts.pip
+    src, packed, *words = yield (
+        Call(pip, "maker.src", allow_revert=True),
+        Word(pip, PACKED, allow_revert=True),
+        *(Word(pip, SLOTS[call.function], allow_revert=True) for call in refused),
+    )
+    told = [src, *(answers[Call(pip, f"maker.{name}", allow_revert=True)] for name in ("hop", "zzz"))]
+    getters = [answer.values[0] for answer in told if isinstance(answer, Ok)]
+    if len(getters) < len(told) or not isinstance(packed, Ok):
+        return dict(answers)
+    source, hop_s, zzz_s = getters
+    if source == ZERO or packed.values[0] != int(source, 16) | hop_s << 160 | zzz_s << 176:
+        return dict(answers)
+    found: dict[Call, Answer] = dict(answers)
+    for call, word in zip(refused, words, strict=True):
+        if isinstance(word, Ok):
+            valid, price = divmod(word.values[0], 1 << HALF)
+            found[call] = Ok((price.to_bytes(32, "big"), valid == 1))
+    return found
 
 
 _Read = tuple[Ilk, dict[str, int], dict[str, str]]
