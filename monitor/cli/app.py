@@ -28,6 +28,7 @@ COMMANDS = {
     "check": "Health of positions now, or at a block.",
     "watch": "Health of positions at every new block.",
     "serve": "The same in the browser, live, and as a JSON API.",
+    "tui": "The same as a view for the terminal, sorted, filtered and asked.",
     "explain": "Each number of a position, with its formula and the call it came from.",
     "whatif": "Health after price moves and time.",
     "verify": "Recompute, and compare with the contract's own numbers.",

@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "check": ("levmon check", "levmon check --market ethereum/aave-v3/core vitalik.eth --json"),
     "watch": ("levmon watch", "levmon watch --log-json --listen 127.0.0.1:9464"),
     "serve": ("levmon serve",),
+    "tui": ("levmon tui",),
     "explain": ("levmon explain core/treasury",),
     "whatif": ("levmon whatif core/treasury --shock WETH=-20% --days 7",),
     "verify": ("levmon verify --market core", "levmon verify core/treasury --record seen.json"),
