@@ -10,6 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
@@ -66,7 +67,7 @@ class Terminal(App[None]):
     def compose(self) -> ComposeResult:
         yield Static("waiting for the first block", id="head", markup=False)
         yield Input(id="ask")
-        yield DataTable[str](id="table", cursor_type="row", zebra_stripes=True)
+        yield DataTable[Text](id="table", cursor_type="row", zebra_stripes=True)
         with VerticalScroll(id="detail"):
             yield Static("", id="told", markup=False)
         yield Footer()
@@ -100,12 +101,12 @@ class Terminal(App[None]):
         if [key.value for key in table.rows] == wanted:
             for report in rows:
                 for name, text in zip(COLUMNS, cells(report), strict=True):
-                    if table.get_cell(report.id, name) != text:
-                        table.update_cell(report.id, name, text)
+                    if str(table.get_cell(report.id, name)) != text:
+                        table.update_cell(report.id, name, Text(text))
         else:
             table.clear()
             for report in rows:
-                table.add_row(*cells(report), key=report.id)
+                table.add_row(*map(Text, cells(report)), key=report.id)  # text, which a table would read as markup
             if here is not None and here.id in wanted:
                 table.move_cursor(row=wanted.index(here.id))
         order = f"by {self.wish.by}{', reversed' if self.wish.reverse else ''}"

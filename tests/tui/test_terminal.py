@@ -77,6 +77,20 @@ async def test_keys_sort_filter_and_find_the_place_again() -> None:
         await pilot.press("q")
 
 
+async def test_a_name_that_looks_like_markup_is_shown_as_it_is() -> None:
+    view = Terminal(lambda _: ["[/]nonsense[bold"])
+    hostile = report(5, 130, market="[red]core[/bold]", name="[/nobody]")
+    async with view.run_test(size=(110, 24)) as pilot:
+        for health in (130, 120):
+            made = replace(hostile, health=report(5, health).health)
+            view.take("[/]local", Tick(Snapshot(BLOCK, (made,), {})))
+            await pilot.press("e")
+            await pilot.press("j")
+            await pilot.pause()
+            for shown in ("[red]core[/bold]", "[/nobody]", "[/]nonsense[bold", "[/]local"):
+                assert shown in text(view)
+
+
 def test_order_is_exact_and_unknown_on_top() -> None:
     for by in SORTED_BY:
         for reverse in (False, True):
