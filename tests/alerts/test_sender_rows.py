@@ -402,33 +402,35 @@ async def test_a_heart_beats_only_while_levmon_sees(tmp_path: Path) -> None:
 @row(
     "S13",
     "nothing that a channel answers or that comes from outside is a command: alerts only go out",
-    limit="there is no code that listens, so none to switch off",
+    limit="there is no code that takes a command, so none to switch off",
 )
-def test_nothing_listens() -> None:
-    """Of all modules that `watch`, `protect` and `alerts` can come to load. The command line's own tests look at the
-    sockets of a running `protect`.
+def test_nothing_listens_to_a_command() -> None:
+    """Of all modules that `watch`, `protect` and `alerts` can come to load. The one that listens serves health and
+    metrics, whose answers look at nothing of the question. The command line's own tests look at the sockets of a
+    running `protect`.
     """
-    listens = {
-        "listen",
-        "start_server",
-        "create_server",
-        "start_unix_server",
-        "TCPSite",
-        "run_app",
-        "AppRunner",
-    }
+    listens = {"listen", "start_server", "create_server", "start_unix_server", "TCPSite", "run_app", "AppRunner"}
     listens |= {"get_updates", "getUpdates", "poll_updates"}
-    found, loaded = (
-        [],
-        reachable("monitor.cli.watch_command", "monitor.cli.protect_command", "monitor.cli.alerts_command"),
-    )
+    takes = {"Request", "post", "put", "patch", "delete", "route", "view"}
+    loaded = reachable("monitor.cli.watch_command", "monitor.cli.protect_command", "monitor.cli.alerts_command")
     assert {"monitor.alerts.notify", "monitor.alerts.webhook", "monitor.pipeline.telling"} <= loaded.keys()
+    found = set()
     for module, tree in loaded.items():
         for node in ast.walk(tree):
-            name = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
-            if name.rpartition(".")[2] in listens and name != "event.listen":  # SQLAlchemy's, within the process
-                found.append(f"{module}: {name}")
-    assert found == []
+            name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            ours = name.startswith(("care.", "event."))  # the option, and SQLAlchemy's within the process
+            if name.rpartition(".")[2] in listens and not ours:
+                found.add(f"{module}: {name}")
+    assert found == {"monitor.status.server: web.AppRunner", "monitor.status.server: web.TCPSite"}
+
+    tree = loaded["monitor.status.routes"]
+    [routes] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "routes"]
+    handlers = [node for node in routes.body if isinstance(node, ast.AsyncFunctionDef)]
+    assert [[argument.arg for argument in handler.args.args] for handler in handlers] == [["_"]] * 3
+    assert not any(isinstance(node, ast.Name) and node.id == "_" for node in ast.walk(routes))
+    called = [ast.unparse(node.func) for node in ast.walk(routes) if isinstance(node, ast.Call)]
+    assert called.count("web.get") == 3
+    assert not [name for name in called if name.startswith("web.") and name.rpartition(".")[2] in takes]
 
 
 def reachable(*starts: str) -> dict[str, ast.Module]:

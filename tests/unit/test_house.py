@@ -21,6 +21,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MONITOR = ROOT / "monitor"
 HEAVY = ("web3", "eth_", "aiohttp", "pydantic", "sqlalchemy", "numpy", "requests", "websockets", "asyncio")
+OF_EXTRAS = {"monitor.tui.app": "textual"}
+"""Modules that only work with an extra, and its package."""
 DECIDING_ROOMS = ("protocols", "oracles", "health", "policy")
 # Floats sort the accounts of a whole market here, by a proven bound; what the bound leaves open is for integers.
 SCREENS = (
@@ -266,10 +268,13 @@ class TestWheel:
         assert any(name.endswith(".json") for name in shipped)
 
     def test_needs_only_the_run_time_lock(self, user_python: Path) -> None:
-        """Every module but the test kit imports in a user's environment, and from there, not from this tree."""
+        """Every module but the test kit and what an extra is for imports in a user's environment, and from there, not
+        from this tree.
+        """
         names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules()]
         names = [name.removesuffix(".__init__") for name in names]
         names = [name for name in names if not name.startswith("monitor.testing") and not name.endswith("__main__")]
+        names = [name for name in names if name not in OF_EXTRAS]
         code = (
             "import importlib, sys, monitor\n"
             "for name in sys.argv[1:]: importlib.import_module(name)\n"
@@ -278,6 +283,11 @@ class TestWheel:
         result = run(user_python, "-I", "-c", code, *names, cwd=user_python.parent)
         assert result.returncode == 0, result.stderr
         assert Path(result.stdout.strip()).is_relative_to(user_python.parents[1])
+
+    @pytest.mark.parametrize(("name", "package"), OF_EXTRAS.items())
+    def test_what_an_extra_is_for_misses_only_its_package(self, user_python: Path, name: str, package: str) -> None:
+        result = run(user_python, "-I", "-c", f"import {name}", cwd=user_python.parent)
+        assert result.stderr.strip().endswith(f"ModuleNotFoundError: No module named '{package}'")
 
     def test_protocols_find_their_abis(self, user_python: Path) -> None:
         result = run(user_python.with_name("levmon"), "protocols", cwd=user_python.parent)
