@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +61,8 @@ def command(
     from monitor.cli.watch_command import Shown
     from monitor.core.errors import ConfigError
 
-    try:
-        import jinja2  # noqa: F401  # of an extra: better said before anything is read
-        import pygal  # type: ignore[import-untyped,unused-ignore]  # noqa: F401  # as above
-    except ImportError:
-        raise ConfigError("the dashboard is not installed", hint='pip install "levmon[web]"') from None
+    if any(find_spec(name) is None for name in ("jinja2", "pygal")):
+        raise ConfigError("the dashboard is not installed", hint='pip install "levmon[web]"')
     shown = Shown(None, 0.0, poll, as_json=False, alerts=not no_alerts, care=Care(None, public=False, log_json=False))
     return asyncio.run(_serve(Wanted(**source, owners=owners), shown, listen, token_file, public_url))
 

@@ -23,6 +23,7 @@ from monitor.web.board import Board, Chain
 if TYPE_CHECKING:
     from monitor.cli.session import Session
     from monitor.cli.targets import Wanted
+    from monitor.history.rows import HistoryRow
     from monitor.pipeline.watch import Tick
     from monitor.report import Report
     from monitor.web.thread import PageThread
@@ -141,6 +142,20 @@ class BehindTheSession:
             return told(targets.path, ALERTS)
         except ConfigError:
             return ()
+
+    def series(self, position_id: str, since_s: int, until_s: int, most: int) -> Sequence[HistoryRow]:
+        """May raise: LevmonError."""
+        from monitor.cli.recording import history_url
+        from monitor.history.store import HistoryView
+
+        targets = self._session.targets
+        if targets.config is None:
+            return ()
+        view = HistoryView(history_url(targets.config, targets.path))
+        try:
+            return view.rows(position_id, since_s, until_s, most)
+        finally:
+            view.close()
 
     def endpoints(self) -> Sequence[Endpoint]:
         return [

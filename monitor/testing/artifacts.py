@@ -72,31 +72,31 @@ def run_tool(command: list[str], *, cwd: Path, stdin: bytes = b"") -> bytes:
     return done.stdout
 
 
-def modules_dir() -> Path:
-    """Where node_modules is, or will be, for the lock of this version of levmon."""
-    digest = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()[:16]
+def modules_dir(pinned: Path = NPM) -> Path:
+    """Where node_modules is, or will be, for the lock of this version of levmon that lies in that directory."""
+    digest = hashlib.sha256((pinned / "package-lock.json").read_bytes()).hexdigest()[:16]
     return cache_dir() / f"npm-{digest}" / "node_modules"
 
 
-def provision() -> Path:
+def provision(pinned: Path = NPM, what: str = "localnet: installing contracts, compiler and anvil") -> Path:
     """The node_modules directory, installed if it is not there yet. May raise ProvisionFailed.
 
     Safe when several processes call it at once: one installs beside the target, and a rename makes it visible whole.
     """
-    modules = modules_dir()
+    modules = modules_dir(pinned)
     if modules.is_dir():
         return modules
     home = modules.parent
     with locked(home.with_suffix(".lock")):
         if modules.is_dir():
             return modules
-        print("localnet: installing contracts, compiler and anvil from npm (once)", file=sys.stderr, flush=True)
+        print(f"{what} from npm (once)", file=sys.stderr, flush=True)
         shutil.rmtree(home, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".npm-", dir=home.parent) as scratch:
             build = Path(scratch) / "build"
             build.mkdir()
             for name in ("package.json", "package-lock.json"):
-                shutil.copyfile(NPM / name, build / name)
+                shutil.copyfile(pinned / name, build / name)
             run_tool(
                 [_script("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"], cwd=build
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -16,7 +17,7 @@ from multidict import MultiDict
 
 from monitor.core.errors import ConfigError, LevmonError
 from monitor.core.text import REASON_LIMIT, clean
-from monitor.web import lists
+from monitor.web import charts, lists
 from monitor.web.access import Access
 from monitor.web.behind import Behind
 from monitor.web.board import Board
@@ -116,9 +117,11 @@ class Pages:
         behind, templates = self._behind, self._templates
         if not head:
             return self._portfolio.view(Asked.of(query))
-        if head == "positions" and (report := self._board.reports.get(rest)) is not None:
-            return position_view(self._board, templates, report, query, "")
         try:
+            if head == "positions" and (report := self._board.reports.get(rest)) is not None:
+                now_s = report.block.timestamp if report.block else int(time.time())
+                rows = await asyncio.to_thread(behind.series, rest, now_s - charts.SPAN_S, now_s, charts.POINTS)
+                return position_view(self._board, templates, self._board.reports[rest], query, rows)
             if head == "actions":
                 found = await asyncio.to_thread(behind.actions)
                 return lists.actions(templates, found, await asyncio.to_thread(behind.holds))

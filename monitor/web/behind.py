@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from monitor.history.rows import HistoryRow
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -45,6 +47,10 @@ class Behind(Protocol):
 
     def alerts(self) -> Sequence[dict[str, Any]]:
         """`levmon.channel/1` and `levmon.alert.listed/1`, the newest last. May raise: LevmonError."""
+        ...
+
+    def series(self, position_id: str, since_s: int, until_s: int, most: int) -> Sequence[HistoryRow]:
+        """What was kept of the position, oldest first. May raise: LevmonError."""
         ...
 
     def endpoints(self) -> Sequence[Endpoint]: ...

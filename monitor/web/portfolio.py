@@ -16,6 +16,7 @@ from monitor.wording import buffer_text, full_owner, health_text, money, nearest
 
 PAGE = 100
 HOUR_S = 3600
+YEAR_H = 8766
 WORDS = 80
 
 
@@ -114,7 +115,7 @@ def left_text(report: Report) -> str:
     if left_s is None:
         return "never" if report.verdict == "known" else ""
     hours = left_s // HOUR_S
-    return "now" if not left_s else f"{hours:,} h" if hours < 10_000 else f"{hours // 8766} years"
+    return "now" if not left_s else f"{hours:,} h" if hours < 2 * YEAR_H else f"{hours // YEAR_H} years"
 
 
 def signed(percent: str) -> str:

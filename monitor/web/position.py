@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from monitor.core.errors import ConfigError, LevmonError
 from monitor.core.text import REASON_LIMIT, clean
+from monitor.core.thresholds import Thresholds
 from monitor.core.types import Leg, Line, PriceStatus, Side
 from monitor.core.units import format_units, parse_decimal
+from monitor.history.rows import HistoryRow
 from monitor.pipeline.questions import Shock, after, explain, parse_shock
 from monitor.report import Report, change_pct
+from monitor.web import charts
 from monitor.web.board import Board
 from monitor.web.portfolio import cells, chains_part, left_text, signed
 from monitor.web.view import Templates, View
@@ -19,10 +23,13 @@ from monitor.wording import exact
 
 SHOCKS = 32
 NUMBER = 24
+MINUTE_S = 60
 FIELD = "shock."
 
 
-def view(board: Board, templates: Templates, report: Report, query: Mapping[str, str], chart: str) -> View:
+def view(
+    board: Board, templates: Templates, report: Report, query: Mapping[str, str], rows: Sequence[HistoryRow]
+) -> View:
     """The page. A question in the query that makes no sense is answered with why."""
     state = board.state(report)
     told = what_if(board, report, query) if any(name in query for name in ("days", *_fields(query))) else None
@@ -30,7 +37,7 @@ def view(board: Board, templates: Templates, report: Report, query: Mapping[str,
     parts = {
         "chains": chains_part(board, templates),
         "standing": templates.fill("standing.html", report=report, left=left_text(report), **said),
-        "chart": templates.fill("chart.html", chart=chart),
+        "chart": templates.fill("chart.html", charts=drawn(report, rows)),
         "legs": templates.fill(
             "legs.html", legs=_legs(report), unit=clean(report.health.unit.symbol, 20) if report.health else ""
         ),
@@ -47,6 +54,20 @@ def view(board: Board, templates: Templates, report: Report, query: Mapping[str,
     return View("position.html", f"{said['owner']} in {said['market']}", parts, more=more)
 
 
+@lru_cache(maxsize=64)
+def _drawn(rows: tuple[HistoryRow, ...], levels: Thresholds, until_s: int) -> tuple[tuple[str, str], ...]:
+    both = (charts.health(rows, levels, until_s), charts.price(rows, until_s))
+    return tuple(one for one in both if one[0])
+
+
+def drawn(report: Report, rows: Sequence[HistoryRow]) -> tuple[tuple[str, str], ...]:
+    """Charts with their words, up to the minute of the newest block; drawn anew only where there is more to draw."""
+    if report.block is None or not rows:
+        return ()
+    until_s = max(report.block.timestamp // MINUTE_S * MINUTE_S, rows[-1].at_s)
+    return _drawn(tuple(rows), report.subject.thresholds, until_s)
+
+
 def explained(board: Board, report: Report) -> list[Line]:
     """Where its numbers come from; nothing where the protocol refuses its own state."""
     try:
@@ -60,7 +81,14 @@ def asked(query: Mapping[str, str], shocks: Iterable[str] = ()) -> tuple[list[Sh
 
     May raise: ConfigError.
     """
-    texts = [*shocks, *(f"{name.removeprefix(FIELD)}={query[name]}" for name in _fields(query) if query[name].strip())]
+    texts = [
+        *shocks,
+        *(
+            f"{name.removeprefix(FIELD)}={query[name].strip().removesuffix('%')}%"
+            for name in _fields(query)
+            if query[name].strip()
+        ),
+    ]
     if len(texts) > SHOCKS:
         raise ConfigError(f"more than {SHOCKS} shocks", hint="ask again with fewer")
     days = query.get("days", "").strip() or "0"

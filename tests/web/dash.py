@@ -24,6 +24,7 @@ from monitor.core.types import (
     Side,
     Unit,
 )
+from monitor.history.rows import HistoryRow
 from monitor.pipeline.snapshot import Snapshot
 from monitor.pipeline.watch import Tick
 from monitor.report import Report, Subject, of_health, unknown
@@ -69,6 +70,7 @@ class Told:
 
     data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     endpoint: str = "node.example"
+    history: list[HistoryRow] = field(default_factory=list)
     error: Exception | None = None
 
     def _of(self, name: str) -> list[dict[str, Any]]:
@@ -92,6 +94,9 @@ class Told:
 
     def alerts(self) -> list[dict[str, Any]]:
         return self._of("alerts")
+
+    def series(self, position_id: str, since_s: int, until_s: int, most: int) -> list[HistoryRow]:
+        return [row for row in self.history if since_s <= row.at_s <= until_s][-most:]
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("ethereum", self.endpoint, "alive", 7, 0, "")]

@@ -32,6 +32,7 @@ const apply = (told) => {
     const old = document.getElementById(id);
     if (old) {
       const at = old.contains(document.activeElement) ? [...old.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement) : -1;
+      if (old.open) element.open = true;
       old.replaceWith(element);
       if (at >= 0) element.querySelectorAll("a, button, [tabindex]")[at]?.focus();
     } else {
