@@ -6,6 +6,7 @@ Knows health and thresholds; must not know markets, time or how a level is shown
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 from monitor.core.text import REASON_LIMIT, clean
 from monitor.core.thresholds import Thresholds
@@ -46,6 +47,7 @@ def below(verdict: Known, threshold: Fraction) -> bool:
     return verdict.numerator * threshold.denominator < threshold.numerator * verdict.denominator
 
 
+@lru_cache(maxsize=256)  # the same few thresholds, for every position at every block
 def decimal(value: Fraction) -> str:
     """A threshold as people write it: thresholds come from decimal text, so a few places show it whole."""
     text = format_ratio(value.numerator, value.denominator, 18)

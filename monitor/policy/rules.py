@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from monitor.core.errors import ConfigError
 from monitor.core.thresholds import DEFAULT, Thresholds
-from monitor.core.types import BlockRef, Health, Known, Level
+from monitor.core.types import BlockRef, Health, Known, Level, Unknown
 from monitor.core.units import format_units
 from monitor.policy.levels import URGENCY, below, decimal, level
 
@@ -203,12 +203,21 @@ def observe(watch: Watch, seen: Observation) -> tuple[Watch, LevelChange | None,
     last = watch.seen
     if last is not None and last.hash == seen.block.hash:
         return watch, None, None
-    if last is not None and seen.block.number <= last.number:
-        watch = replace(watch, streak=0)
     dark = last is not None and seen.block.timestamp - last.timestamp > OUTAGE_S
-    watch = _recount(replace(watch, seen=seen.block), seen)
-    watch, change = _relevel(watch, seen)
-    watch = _doubt(_rearm(watch, seen), seen)
+    streak = 0 if last is not None and seen.block.number <= last.number else watch.streak
+    now, cause = steady(watch.level, seen.health, watch.rule.levels, watch.rule.band)
+    change = None if now is watch.level else LevelChange(watch.position_id, seen.block, now, watch.level, cause)
+    prices, doubted = _doubt(watch, seen)
+    watch = replace(
+        watch,
+        seen=seen.block,
+        level=now,
+        streak=_recount(streak, watch.rule, seen),
+        declined=watch.declined and not _recovered(watch.rule, seen),
+        fired=tuple(aim for aim in watch.fired if not _back(watch.rule, aim, seen)),
+        prices=prices,
+        doubted=doubted,
+    )
     decision = _decide(watch, seen, 1 if dark else watch.rule.confirm)
     if decision is not None:
         fired = watch.fired if decision.aim is Aim.RAISE else (*watch.fired, decision.aim)
@@ -278,19 +287,12 @@ def tightened(old: Rule, new: Rule) -> Rule:
 # -- the parts of an observation ---------------------------------------------------------------------------------------
 
 
-def _recount(watch: Watch, seen: Observation) -> Watch:
+def _recount(streak: int, rule: Rule, seen: Observation) -> int:
     verdict = seen.health.verdict
     if isinstance(verdict, Known):
-        return replace(watch, streak=watch.streak + 1 if below(verdict, watch.rule.trigger) else 0)
+        return streak + 1 if below(verdict, rule.trigger) else 0
     # without debt nothing is wrong; what is unknown says nothing about the count
-    return watch if _is_unknown(seen.health) else replace(watch, streak=0)
-
-
-def _relevel(watch: Watch, seen: Observation) -> tuple[Watch, LevelChange | None]:
-    now, cause = steady(watch.level, seen.health, watch.rule.levels, watch.rule.band)
-    if now is watch.level:
-        return watch, None
-    return replace(watch, level=now), LevelChange(watch.position_id, seen.block, now, watch.level, cause)
+    return streak if isinstance(verdict, Unknown) else 0
 
 
 def steady(was: Level, health: Health, thresholds: Thresholds, band: Fraction) -> tuple[Level, str]:
@@ -305,32 +307,33 @@ def steady(was: Level, health: Health, thresholds: Thresholds, band: Fraction) -
     return was, f"{cause}, by less than the band"
 
 
-def _rearm(watch: Watch, seen: Observation) -> Watch:
+def _recovered(rule: Rule, seen: Observation) -> bool:
     verdict = seen.health.verdict
-    if watch.declined and isinstance(verdict, Known) and not below(verdict, watch.rule.rearm_at):
-        watch = replace(watch, declined=False)
-    lines = {Aim.STOP_LOSS: watch.rule.stop_loss, Aim.TAKE_PROFIT: watch.rule.take_profit}
-    kept = []
-    for aim in watch.fired:
-        line = lines[aim]
-        price = seen.mark(line) if line else None
-        if line is not None and (price is None or not line.recovered(price)):
-            kept.append(aim)
-    return replace(watch, fired=tuple(kept))
+    return isinstance(verdict, Known) and not below(verdict, rule.rearm_at)
 
 
-def _doubt(watch: Watch, seen: Observation) -> Watch:
+def _back(rule: Rule, aim: Aim, seen: Observation) -> bool:
+    """The price is back behind the line that was acted upon, or there is no such line any more."""
+    line = {Aim.STOP_LOSS: rule.stop_loss, Aim.TAKE_PROFIT: rule.take_profit}[aim]
+    if line is None:
+        return True
+    price = seen.mark(line)
+    return price is not None and line.recovered(price)
+
+
+def _doubt(watch: Watch, seen: Observation) -> tuple[Mapping[str, int], tuple[str, ...]]:
+    """The prices that are believed, by key, and the keys of those that jumped."""
     doubted = tuple(
         key
         for key, price in seen.prices.items()
         if (before := watch.prices.get(key)) and not before <= price * JUMP <= before * JUMP * JUMP
     )
     believed = {key: price for key, price in seen.prices.items() if key not in doubted}
-    return replace(watch, prices={**watch.prices, **believed}, doubted=doubted)
+    return {**watch.prices, **believed}, doubted
 
 
 def _decide(watch: Watch, seen: Observation, confirm: int) -> Decision | None:
-    if watch.running is not None or watch.held or _is_unknown(seen.health):
+    if watch.running is not None or watch.held or isinstance(seen.health.verdict, Unknown):
         return None
     if watch.doubted and not watch.rule.trust_jumps:
         return None
@@ -358,7 +361,3 @@ def _decision(watch: Watch, seen: Observation, aim: Aim, cause: str) -> Decision
     rule = watch.rule
     target = rule.target if aim is Aim.RAISE else None
     return Decision(watch.position_id, seen.block, rule.name, rule.version, aim, cause, target)
-
-
-def _is_unknown(health: Health) -> bool:
-    return level(health, DEFAULT)[0] is Level.UNKNOWN
