@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -318,12 +319,13 @@ class KillRun:
         return found
 
 
-def _keys(position: int) -> list[tuple[str, bytes]]:
+@lru_cache(maxsize=4096)  # asked at every block for every position in need
+def _keys(position: int) -> tuple[tuple[str, bytes], ...]:
     from monitor.testing.kill_child import intent_for
     from monitor.testing.model_port import build
 
     call = build(intent_for(position))
-    return [(call.to, call.data)]
+    return ((call.to, call.data),)
 
 
 def _fields(faults: Faults) -> dict[str, float]:
