@@ -54,6 +54,7 @@ from monitor.health.engine import assess
 from monitor.pipeline.confirm import difference
 from monitor.protocols.base import Protocol, with_price
 from monitor.testing import rotten
+from monitor.testing.contract_acts import Acts
 from monitor.testing.contract_samples import Sample, spread, varied
 
 MOST_ROUNDS = 64
@@ -67,7 +68,7 @@ CHOSEN: dict[tuple[type[ContractSuite], str], list[Sample]] = {}
 """The samples that are bent, chosen once."""
 
 
-class ContractSuite:
+class ContractSuite(Acts):
     """Inherit it as a test class."""
 
     names: ClassVar[Sequence[str]] = ()

@@ -154,7 +154,7 @@ def test_an_installed_protocol_is_found(site: Path, tmp_path: Path) -> None:
 def test_an_installed_protocol_is_judged_by_the_suite(site: Path, theirs: Path) -> None:
     ran = pytest_in(theirs, site, "test_toy.py")
     assert ran.returncode == 0, ran.stdout
-    assert "14 passed" in ran.stdout
+    assert "18 passed" in ran.stdout
     broken = (site / "levmon_toy" / "__init__.py").read_text()
     worse = broken.replace("found.append(Unreadable(name, owner, block, answer.reason))", BELIEVES)
     assert worse != broken
