@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from monitor.status.board import Board, ChainRow
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from monitor.cli.session import Open
     from monitor.journal.store import Journal
     from monitor.pipeline.guardians import Guardian
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Care:
-    """How a daemon is looked after: `--listen`, `--listen-public` and `--log-json`."""
+    """How a daemon is looked after: `--listen`, `--listen-public` and `--log-json`.
+
+    `shows` takes the answers where the daemon has a server of its own for them.
+    """
 
     listen: str | None
     public: bool
     log_json: bool
+    shows: Callable[[Sequence[web.RouteDef]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def board_of(command: str, chains: Mapping[str, tuple[Open, Sequence[Subject]]],
 @asynccontextmanager
 async def attended(care: Care, board: Board, say: Callable[[str], None]) -> AsyncIterator[Attended]:
     """The board at the address that was asked for, if any. May raise: ConfigError."""
-    if care.listen is None:
+    if care.listen is None and care.shows is None:
         yield Attended(board)
         return
     from importlib.metadata import version
@@ -85,8 +91,13 @@ async def attended(care: Care, board: Board, say: Callable[[str], None]) -> Asyn
     from monitor.status.routes import routes
     from monitor.status.server import listening, place
 
-    at = place(care.listen, public=care.public)
     readiness, numbers = Readiness(board), Numbers(board, version("levmon"))
+    if care.shows is not None:
+        care.shows(routes(readiness, numbers))
+    if care.listen is None:
+        yield Attended(board, readiness, numbers)
+        return
+    at = place(care.listen, public=care.public)
     async with listening(at, routes(readiness, numbers)) as url:
         say(f"listening on {url} for /healthz, /readyz and /metrics")
         yield Attended(board, readiness, numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from monitor.cli.options import level_options, source_options
 from monitor.cli.signals import until_sigterm
 
 if TYPE_CHECKING:
+    from monitor.cli.serving import Looked
     from monitor.cli.targets import Wanted
     from monitor.cli.watch_command import Shown
 
@@ -52,22 +54,34 @@ def command(
     """What watch sees as a dashboard in the browser, until Ctrl-C.
 
     Pages renew themselves with every block, and work without JavaScript. The same data is below /api/v1 as JSON.
-    Nothing can be changed from there: no setting, no URL, no transaction.
+    Nothing can be changed from there: no setting, no URL, no transaction. /healthz, /readyz and /metrics are there too.
 
     Ends on SIGTERM, with check's exit code for what was seen last.
     """
     from monitor.cli.attending import Care
+    from monitor.cli.serving import Looked
     from monitor.cli.targets import Wanted
     from monitor.cli.watch_command import Shown
     from monitor.core.errors import ConfigError
 
     if any(find_spec(name) is None for name in ("jinja2", "pygal")):
         raise ConfigError("the dashboard is not installed", hint='pip install "levmon[web]"')
-    shown = Shown(None, 0.0, poll, as_json=False, alerts=not no_alerts, care=Care(None, public=False, log_json=False))
-    return asyncio.run(_serve(Wanted(**source, owners=owners), shown, listen, token_file, public_url))
+    looked = Looked()
+    care = Care(None, public=False, log_json=False, shows=looked.show)
+    shown = Shown(None, 0.0, poll, as_json=False, alerts=not no_alerts, care=care)
+    return asyncio.run(_serve(Wanted(**source, owners=owners), shown, looked, Place(listen, token_file, public_url)))
 
 
-async def _serve(wanted: Wanted, shown: Shown, listen: str, token_file: Path | None, public_url: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`--listen`, `--token-file` and `--public-url`."""
+
+    listen: str
+    token_file: Path | None
+    public_url: str | None
+
+
+async def _serve(wanted: Wanted, shown: Shown, looked: Looked, place: Place) -> int:
     from monitor.cli.resources import require_machine
     from monitor.cli.serving import BehindTheSession, ToPages
     from monitor.cli.session import opened
@@ -79,8 +93,8 @@ async def _serve(wanted: Wanted, shown: Shown, listen: str, token_file: Path | N
     from monitor.web.board import Board
     from monitor.web.thread import PageThread, bound
 
-    host, port = parse_listen(listen)
-    token = read_token(token_file) if token_file else None
+    host, port = parse_listen(place.listen)
+    token, public_url = read_token(place.token_file) if place.token_file else None, place.public_url
     access_for(host, port, token, public_url)  # before anything listens
     async with opened(wanted) as session, until_sigterm() as stop, Watchdog():
         require_machine(sum(len(chain.chain.pool.endpoints) for chain in session.chains))
@@ -91,11 +105,12 @@ async def _serve(wanted: Wanted, shown: Shown, listen: str, token_file: Path | N
         behind = BehindTheSession(session, asyncio.get_running_loop(), wanted)
         sink = ToPages(board)
         say = _say
-        with PageThread(listener, lambda: Pages(board, behind, access, say).app()) as pages:
+        with PageThread(listener, lambda: Pages(board, behind, access, say).app(looked.routes())) as pages:
             sink.pages = pages
             shown_host = f"[{host}]" if ":" in host else host
             _say(f"the dashboard is at {public_url or f'http://{shown_host}:{port}/'}")
-            await follow(session, shown, sink, stop, {asyncio.ensure_future(asyncio.wrap_future(pages.ended))})
+            ended = asyncio.ensure_future(asyncio.wrap_future(pages.ended))
+            await follow(session, shown, sink, stop, {ended}, command="serve")
         return exit_code(sink.levels())
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from aiohttp import web
 
 from monitor.cli.sinks import Sink, events
 from monitor.core.errors import ConfigError
 from monitor.core.text import REASON_LIMIT, clean
+from monitor.core.types import Known
 from monitor.web.behind import Endpoint
 from monitor.web.board import Board, Chain
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from monitor.cli.session import Session
     from monitor.cli.targets import Wanted
     from monitor.history.rows import HistoryRow
+    from monitor.history.store import HistoryView
+    from monitor.journal.rows import Action
     from monitor.pipeline.watch import Tick
     from monitor.report import Report
     from monitor.web.thread import PageThread
@@ -32,6 +37,11 @@ T = TypeVar("T")
 ACTIONS = 100
 ALERTS = 100
 LOOK_AGAIN_S = 300
+OUTCOME_S = 3600
+"""What happens to a position later than this after its action says nothing of the action."""
+LOOKS = 2000
+LOOKED_AFTER = ("/healthz", "/readyz", "/metrics")
+COMES_ROUND_S = 10.0
 PLANS = 2
 """So many plans are made at once."""
 
@@ -52,6 +62,50 @@ class ToPages(Sink):
         told = [click.unstyle(text) for text in events(tick)]
         if self.pages is not None:
             self.pages.call(lambda: self._board.take(made, tick, told))
+
+
+class Looked:
+    """/healthz, /readyz and /metrics among the pages, answered in the watch's own loop: whether it comes round."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def show(self, routes: Sequence[web.RouteDef]) -> None:
+        """To be called in the watch's loop."""
+        self._handlers, self._loop = {one.path: one.handler for one in routes}, asyncio.get_running_loop()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(path, self._answer) for path in LOOKED_AFTER]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        handler = self._handlers.get(request.path)
+        if handler is None or self._loop is None:
+            return web.Response(status=503, text="it is starting\n")
+        asked = asyncio.run_coroutine_threadsafe(handler(request), self._loop)
+        try:
+            async with asyncio.timeout(COMES_ROUND_S):
+                return await asyncio.wrap_future(asked)
+        except TimeoutError:
+            return web.Response(status=503, text="the watch does not come round\n")
+
+
+def outcome(history: HistoryView | None, action: Action) -> dict[str, Any] | None:
+    """Health at the first look since the action was mined. May raise: LevmonError."""
+    mined = action.mined
+    if history is None or mined is None:
+        return None
+    rows = history.rows(action.position_id, action.created_s, action.changed_s + OUTCOME_S, LOOKS)
+    for row in rows:
+        if row.block_number is not None and row.block_number >= mined.block_number:
+            known = row.verdict if isinstance(row.verdict, Known) else None
+            return {
+                "block": str(row.block_number),
+                "level": row.level.value,
+                "num": None if known is None else str(known.numerator),
+                "den": None if known is None else str(known.denominator),
+            }
+    return None
 
 
 class BehindTheSession:
@@ -112,7 +166,12 @@ class BehindTheSession:
         view = self._journal()
         if view is None:
             return ()
-        return [action_dict(action, view.records(action.id)) for action in view.actions()[-ACTIONS:]]
+        actions = view.actions()[-ACTIONS:]
+        with self._history() as history:
+            return [
+                {**action_dict(action, view.records(action.id)), "outcome": outcome(history, action)}
+                for action in actions
+            ]
 
     def holds(self) -> Sequence[dict[str, Any]]:
         """May raise: LevmonError."""
@@ -145,15 +204,21 @@ class BehindTheSession:
 
     def series(self, position_id: str, since_s: int, until_s: int, most: int) -> Sequence[HistoryRow]:
         """May raise: LevmonError."""
+        with self._history() as view:
+            return () if view is None else view.rows(position_id, since_s, until_s, most)
+
+    @contextmanager
+    def _history(self) -> Iterator[HistoryView | None]:
         from monitor.cli.recording import history_url
         from monitor.history.store import HistoryView
 
         targets = self._session.targets
         if targets.config is None:
-            return ()
+            yield None
+            return
         view = HistoryView(history_url(targets.config, targets.path))
         try:
-            return view.rows(position_id, since_s, until_s, most)
+            yield view
         finally:
             view.close()
 

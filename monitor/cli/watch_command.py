@@ -121,12 +121,16 @@ async def follow(
     sink: Sink,
     stop: asyncio.Event,
     enders: AbstractSet[asyncio.Future[Any]] = frozenset(),
+    command: str = "watch",
 ) -> None:
-    """Show ticks of all chains, keep them and tell the channels, until `stop`, the last block wanted, or an ender."""
+    """Show ticks of all chains, keep them and tell the channels, until `stop`, the last block wanted, or an ender.
+
+    `command` is what it was started as.
+    """
     from monitor.cli.attending import attended, board_of
     from monitor.cli.recording import recording
 
-    board = board_of("watch", {one.name: (one, one.subjects) for one in session.chains if one.subjects})
+    board = board_of(command, {one.name: (one, one.subjects) for one in session.chains if one.subjects})
     queue: asyncio.Queue[tuple[Open, Tick]] = asyncio.Queue(maxsize=1)
     followers = [
         asyncio.create_task(_follow(session, chain, shown.poll_s, queue)) for chain in session.chains if chain.subjects

@@ -13,11 +13,11 @@ class About:
     kind: Literal["gauge", "counter"]
     help: str
     labels: tuple[str, ...] = ()
-    of: tuple[str, ...] = ("watch", "protect", "keep")
+    of: tuple[str, ...] = ("watch", "serve", "protect", "keep")
 
 
 _POSITION = ("chain", "market", "owner", "name", "position")
-_WATCHED = ("watch", "protect")
+_WATCHED = ("watch", "serve", "protect")
 _ENDPOINT = ("chain", "endpoint")
 _KEPT = ("chain", "market")
 

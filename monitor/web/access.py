@@ -24,6 +24,8 @@ TOKEN_LEAST = 32
 SESSIONS = 64
 OPEN_PATHS = ("/login", "/static/")
 """What is shown to whoever has not said the token yet."""
+FOR_PROGRAMS = frozenset({"/events", "/healthz", "/readyz", "/metrics"})
+"""Beside /api/: without the token they are refused, and not sent to the form."""
 SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -48,7 +50,7 @@ class Access:
         if request.method not in SAFE and not (request.method == "POST" and request.path == "/login"):
             return web.Response(status=405, text="levmon: it is read-only\n", headers={"Allow": "GET, HEAD"})
         if self.defences.token and self.token is not None and not self._known(request):
-            if request.path.startswith("/api/") or request.path == "/events":
+            if request.path.startswith("/api/") or request.path in FOR_PROGRAMS:
                 return web.Response(status=401, text="levmon: a token is needed\n")
             return web.Response(status=303, headers={"Location": "/login"})
         return None

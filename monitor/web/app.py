@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -17,7 +17,7 @@ from multidict import MultiDict
 
 from monitor.core.errors import ConfigError, LevmonError
 from monitor.core.text import REASON_LIMIT, clean
-from monitor.web import charts, lists
+from monitor.web import charts, lists, markets
 from monitor.web.access import Access
 from monitor.web.behind import Behind
 from monitor.web.board import Board
@@ -52,22 +52,27 @@ class Pages:
         self._board, self._behind, self._access, self._say = board, behind, access, say
         self._templates = Templates(access.defences)
         self._portfolio = Portfolio(board, self._templates)
+        self._markets = markets.Markets(board)
         self.live = Live(board)
         self._files = {name: (STATIC / name).read_bytes() for name in FILES}
 
-    def app(self) -> web.Application:
-        """All routes behind the one handler."""
+    def app(self, besides: Sequence[web.RouteDef] = ()) -> web.Application:
+        """All routes behind the one handler, and those that somebody else answers."""
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES)
         app.add_routes(
             [
-                *(web.get(path, self._page) for path in ("/", "/positions/{id}", "/actions", "/alerts", "/system")),
+                *(
+                    web.get(path, self._page)
+                    for path in ("/", "/markets", "/positions/{id}", "/actions", "/alerts", "/system")
+                ),
                 web.get("/positions/{id}/whatif", self._answer),
                 web.get("/plan/{id}", self._plan),
                 web.get("/events", self._events),
                 web.get("/login", self._login_page),
                 web.post("/login", self._login),
                 web.get("/static/{name}", self._file),
-                *Service(self._board, self._behind, token=self._access.token is not None).routes(),
+                *Service(self._board, self._behind, self._markets, token=self._access.token is not None).routes(),
+                *besides,
             ]
         )
         return app
@@ -101,16 +106,16 @@ class Pages:
             return web.json_response({"schema": "levmon.error/1", "error": text, "hint": ""}, status=status)
         return self._html(request, View("message.html", text, {}, more={"text": text}), status)
 
-    def _html(self, request: web.Request, view: View, status: int = 200) -> web.Response:
+    def _html(self, request: web.Request, view: View, status: int = 200, *, live: bool = False) -> web.Response:
         here = request.path if request.path == "/" else "/" + request.path.split("/")[1]
-        page = self._templates.page(view, here=here)
+        page = self._templates.page(view, here=here, live=live)
         return web.Response(text=page, status=status, content_type="text/html")
 
     # -- pages -------------------------------------------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.Response:
         head = request.path.lstrip("/").partition("/")[0]
-        return self._html(request, await self._view(head, request.match_info.get("id", ""), request.query))
+        return self._html(request, await self._view(head, request.match_info.get("id", ""), request.query), live=True)
 
     async def _view(self, head: str, rest: str, query: Mapping[str, str]) -> View:
         """The page under that head, for what follows in its path. May raise: HTTPNotFound, HTTPServiceUnavailable."""
@@ -122,6 +127,8 @@ class Pages:
                 now_s = report.block.timestamp if report.block else int(time.time())
                 rows = await asyncio.to_thread(behind.series, rest, now_s - charts.SPAN_S, now_s, charts.POINTS)
                 return position_view(self._board, templates, self._board.reports[rest], query, rows)
+            if head == "markets":
+                return markets.view(self._markets, templates, await self._markets.falls())
             if head == "actions":
                 found = await asyncio.to_thread(behind.actions)
                 return lists.actions(templates, found, await asyncio.to_thread(behind.holds))

@@ -38,7 +38,9 @@ class Behind(Protocol):
         ...
 
     def actions(self) -> Sequence[dict[str, Any]]:
-        """`levmon.history/1`, the newest last. May raise: LevmonError."""
+        """`levmon.history/1`, the newest last, each with its `outcome`: the first look at its position since it was
+        mined, with `block`, `num`, `den` and `level`; None where there is none yet. May raise: LevmonError.
+        """
         ...
 
     def holds(self) -> Sequence[dict[str, Any]]:

@@ -102,6 +102,11 @@ class Board:
         collateral, debt = now.collateral + sign * health.collateral, now.debt + sign * health.debt
         self.sums[health.unit] = Sum(now.positions + sign, collateral, debt)
 
+    def touch(self) -> None:
+        """Something else that pages show has changed."""
+        self.version += 1
+        self._wake()
+
     def _wake(self) -> None:
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()

@@ -20,6 +20,9 @@ POINTS = 240
 HOURS = 24
 SPAN_S = HOURS * 3600
 SHORTEST_S = 600
+MINUTES_BELOW_H = 2
+COLUMNS = 3
+"""So many names stand beside each other below a chart."""
 HIGHEST = 2
 """Health beyond so many times the highest threshold is drawn there."""
 
@@ -48,7 +51,7 @@ def health(rows: Sequence[HistoryRow], levels: Thresholds, until_s: int) -> tupl
     shown = [at for _, at in lines if at <= max(*known, float(levels.critical)) * 1.2]
     unknown = sum(value is None for _, value in values)
     gaps = f"; unknown at {unknown} of {len(values)} looks" if unknown else ""
-    words = f"Health was between {min(known):.4f} and {max(known):.4f} in the last {span_h:.3g} hours{gaps}"
+    words = f"Health was between {min(known):.4f} and {max(known):.4f} in the last {_span_text(span_h)}{gaps}"
     chart = _chart("Health", (min([*known, *shown, 1.0]) * 0.98, max([*known, *shown]) * 1.02), span_h)
     chart.add("health", values)
     for name, at in [*lines, ("liquidation below 1", 1.0)]:
@@ -86,6 +89,14 @@ def _span(rows: Sequence[HistoryRow], until_s: int) -> tuple[int, float]:
     return since_s, (until_s - since_s) / 3600
 
 
+def _short(hours: float) -> str:
+    return f"{hours:.3g} h" if hours >= MINUTES_BELOW_H else f"{hours * 60:.3g} min"
+
+
+def _span_text(hours: float) -> str:
+    return f"{hours:.3g} hours" if hours >= MINUTES_BELOW_H else f"{hours * 60:.0f} minutes"
+
+
 def _library() -> Any:
     """pygal, without its hook into every import: it is of Python 2's kind, finds nothing that is needed, and warns."""
     import pygal
@@ -97,8 +108,8 @@ def _library() -> Any:
 def _chart(title: str, span: tuple[float, float], span_h: float) -> Any:
     return _library().XY(
         title=title,
-        width=860,
-        height=300,
+        width=560,
+        height=290,
         js=[],
         css=[],
         range=span,
@@ -106,10 +117,11 @@ def _chart(title: str, span: tuple[float, float], span_h: float) -> Any:
         show_dots=False,
         allow_interruptions=True,
         legend_at_bottom=True,
-        legend_at_bottom_columns=5,
+        legend_at_bottom_columns=COLUMNS,
+        margin_bottom=24,
         truncate_legend=-1,
         x_labels=[-span_h * part / 4 for part in (4, 3, 2, 1, 0)],
-        x_value_formatter=lambda hours: "now" if not hours else f"{hours:.3g} h",
+        x_value_formatter=lambda hours: "now" if not hours else f"-{_short(-hours)}",
         value_formatter=lambda value: f"{value:,.4g}",
         no_prefix=True,
         disable_xml_declaration=True,

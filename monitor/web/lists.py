@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.core.text import REASON_LIMIT, clean
+from monitor.core.units import format_ratio
 from monitor.web.behind import Endpoint
 from monitor.web.board import Board
 from monitor.web.portfolio import chains_part
 from monitor.web.view import Templates, View
 
 LONG = 600
+DIGITS = 200
 
 
 def actions(templates: Templates, found: Sequence[Mapping[str, Any]], holds: Sequence[Mapping[str, Any]]) -> View:
@@ -27,7 +28,7 @@ def _action(one: Mapping[str, Any]) -> dict[str, Any]:
         **one,
         "verb": clean(one["kind"].rpartition("/")[2], 40),
         "why": [clean(str(decision[name]), LONG) for name in ("cause", "why") if decision.get(name)],
-        "expected": _plain(decision.get("health_expected") or decision.get("expected")),
+        "healths": _healths(one),
         "note": clean(one["note"], REASON_LIMIT),
         "steps": [
             {
@@ -40,10 +41,29 @@ def _action(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> str:
-    if not value:
+def _healths(one: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Health at the decision, as it was expected, and as it came: the first look since the transaction was mined."""
+    decision, after = one["decision"], one.get("outcome")
+    came = ""
+    if after is not None:
+        health = _ratio([after["num"], after["den"]]) if after["num"] is not None else ""
+        came = f"{health or ('no debt' if after['level'] == 'ok' else after['level'])} at block {after['block']}"
+    elif one["mined"] is not None:
+        came = "not looked at yet"
+    before, expected = _ratio(decision.get("health_before")), _ratio(decision.get("health_expected"))
+    told = [("at the decision", before), ("expected", expected), ("came", came)]
+    return [(name, text) for name, text in told if text]
+
+
+def _ratio(value: Any) -> str:
+    """Of two integers in text; "" where it is none."""
+    if not isinstance(value, list) or len(value) != 2 or not all(_integer(part) for part in value) or not int(value[1]):
         return ""
-    return clean(value if isinstance(value, str) else json.dumps(value), 100)
+    return format_ratio(int(value[0]), int(value[1]), 4)
+
+
+def _integer(text: Any) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= DIGITS
 
 
 def alerts(templates: Templates, found: Sequence[Mapping[str, Any]]) -> View:

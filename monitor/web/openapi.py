@@ -46,7 +46,7 @@ def document(*, token: bool) -> dict[str, Any]:
                     ID,
                     {
                         **_query(
-                            "shock", {"type": "array", "maxItems": 32, "items": {"type": "string", "maxLength": 100}}
+                            "shock", {"type": "array", "maxItems": 32, "items": {"type": "string", "maxLength": 60}}
                         ),
                         "description": "ASSET=PERCENT, such as WETH=-20%",
                     },
@@ -57,6 +57,9 @@ def document(*, token: bool) -> dict[str, Any]:
             ),
             "/api/v1/positions/{id}/plan": _get(
                 "What would be done now, and why not otherwise", "Plan", [ID], missing=True, wrong=True
+            ),
+            "/api/v1/markets": _get(
+                "What the watched positions of each market come to, and what falls with prices", "Markets"
             ),
             "/api/v1/actions": _get("Actions with their transactions, from the journal; and holds", "Actions"),
             "/api/v1/alerts": _get("How channels fare, and the newest alerts", "Alerts"),
@@ -70,7 +73,12 @@ def document(*, token: bool) -> dict[str, Any]:
     }
 
 
-ID: Schema = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+ID: Schema = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 300},
+}
 
 
 def _query(name: str, schema: Schema) -> Schema:
@@ -186,6 +194,31 @@ SCHEMAS: dict[str, Schema] = {
         refused=_list({"type": "object"}),
         note=TEXT,
         lacks=TEXT,
+    ),
+    "Markets": _object(
+        schema={"const": "levmon.markets/1"},
+        markets=_list(
+            _object(
+                market=TEXT,
+                chain_id={"type": "integer"},
+                protocol=TEXT,
+                unit=TEXT,
+                positions={"type": "integer"},
+                unknown={"type": "integer"},
+                assets=_list(_object(asset=TEXT, symbol=TEXT, supplied=DECIMAL, owed=DECIMAL)),
+                spread=_list(_object(from_pct=MAYBE, to_pct=MAYBE, positions={"type": "integer"}, debt=DECIMAL)),
+                counted_at=MAYBE,
+                falls=_list(
+                    _object(
+                        assets=TEXT,
+                        change_pct=DECIMAL,
+                        positions={"type": "integer"},
+                        debt=DECIMAL,
+                        unknown={"type": "integer"},
+                    )
+                ),
+            )
+        ),
     ),
     "Actions": _object(
         schema={"const": "levmon.actions/1"}, actions=_list({"type": "object"}), holds=_list({"type": "object"})

@@ -16,6 +16,7 @@ from monitor.policy.levels import URGENCY
 from monitor.report import Report
 from monitor.web.behind import Behind
 from monitor.web.board import Board, Chain
+from monitor.web.markets import Markets, as_dict
 from monitor.web.openapi import document
 from monitor.web.portfolio import PAGE, WORDS
 from monitor.web.position import asked, explained
@@ -26,8 +27,8 @@ KNOWN = {"page", "level", "q"}
 class Service:
     """The handlers."""
 
-    def __init__(self, board: Board, behind: Behind, *, token: bool) -> None:
-        self._board, self._behind, self._token = board, behind, token
+    def __init__(self, board: Board, behind: Behind, markets: Markets, *, token: bool) -> None:
+        self._board, self._behind, self._markets, self._token = board, behind, markets, token
 
     def routes(self) -> list[web.RouteDef]:
         at = "/api/v1"
@@ -39,6 +40,7 @@ class Service:
             web.get(f"{at}/positions/{{id}}/explanation", self._explanation),
             web.get(f"{at}/positions/{{id}}/whatif", self._what_if),
             web.get(f"{at}/positions/{{id}}/plan", self._plan),
+            web.get(f"{at}/markets", self._of_markets),
             web.get(f"{at}/actions", self._actions),
             web.get(f"{at}/alerts", self._alerts),
             web.get(f"{at}/system", self._system),
@@ -126,6 +128,9 @@ class Service:
             return error(400, wrong.message, wrong.hint)
         except LevmonError as failed:
             return error(503, failed.message, failed.hint)
+
+    async def _of_markets(self, _: web.Request) -> web.Response:
+        return web.json_response(as_dict(self._markets, await self._markets.falls()))
 
     async def _actions(self, _: web.Request) -> web.Response:
         try:

@@ -18,6 +18,8 @@ from monitor.core.errors import ConfigError
 
 BACKLOG = 64
 DRAIN_S = 1.0
+LINE_BYTES = 65_536
+"""Of a request's first line: every question that the API describes fits, however its letters are escaped."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -74,7 +76,9 @@ class PageThread:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = web.AppRunner(self._make(), access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S)
+        runner = web.AppRunner(
+            self._make(), access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S, max_line_size=LINE_BYTES
+        )
         await runner.setup()
         try:
             await web.SockSite(runner, self._listener, backlog=BACKLOG).start()

@@ -4,9 +4,12 @@ for axe to find.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +17,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from monitor.status.names import METRICS
 from monitor.testing import aave_v3
 from monitor.testing.browser import Browser
 from tests.cli.conftest import config_for
 from tests.localnet_fixtures import AnvilAave
 
 pytestmark = [pytest.mark.anvil]
-PAGES = ("/", "/actions", "/alerts", "/system")
+PAGES = ("/", "/markets", "/actions", "/alerts", "/system")
 APPEARS_MS = 20_000
 MOVED = (
     "(() => {{ const one = document.querySelector('input[type=range]'); one.value = '{}'; "
@@ -62,6 +66,7 @@ def test_the_dashboard_in_a_browser(browser: Browser, anvil_aave: AnvilAave, tmp
         browser.goto(url)
         browser.until("document.querySelectorAll('#rows tr').length === 32", APPEARS_MS)
         a_shock_appears(browser, anvil_aave)
+        looked_after(url)
         every_link_and_form(browser, url)
         what_if(browser, url)
         whole_without_scripts(browser, url)
@@ -85,6 +90,19 @@ def a_shock_appears(browser: Browser, local: AnvilAave) -> None:
     wad = min(aave_v3.account_data(local.chain, local.market, owner)[5] for owner in local.market.borrowers)
     assert int(first * 10**4) == wad // 10**14, "what the contract says"
     assert browser.wrong == []
+
+
+def looked_after(url: str) -> None:
+    """Alive, ready and in numbers, at the same address."""
+    told = {}
+    for path in ("/healthz", "/readyz", "/metrics"):
+        with urllib.request.urlopen(url + path, timeout=10) as answer:  # noqa: S310  # loopback
+            told[path] = answer.read().decode()
+    names = set(re.findall(r"^levmon_(\w+)[ {]", told["/metrics"], re.MULTILINE))
+    assert names <= {name for name, about in METRICS.items() if "serve" in about.of}
+    assert names >= {"position_health", "head_block", "endpoint_requests_total", "ready"}
+    assert re.search(r'^levmon_build_info\{.*command="serve".*\} 1', told["/metrics"], re.MULTILINE)
+    assert json.loads(told["/readyz"])["ready"] is True
 
 
 def position_of(browser: Browser, url: str) -> str:
@@ -161,10 +179,11 @@ def whole_without_scripts(browser: Browser, url: str) -> None:
 
 
 def nothing_serious(browser: Browser, url: str, position: str) -> None:
-    pages = (*PAGES, position, f"{position}?days=7", position.replace("/positions/", "/plan/"), "/nothing", "/login")
-    for scheme, width in (("light", 1280), ("dark", 390)):
+    """Each page at a desk in light and on a phone in dark."""
+    plan = position.replace("/positions/", "/plan/")
+    for scheme, width, own in (("light", 1280, "/nothing"), ("dark", 390, "/login")):
         browser.open(scheme=scheme, width=width)
-        for path in pages:
+        for path in (*PAGES, f"{position}?days=7", plan, own):
             browser.goto(url + path)
             assert browser.violations() == [], (path, scheme)
             wide = browser.run("document.documentElement.scrollWidth")

@@ -34,7 +34,7 @@ def test_what_was_unknown_is_a_gap() -> None:
     rows = [kept(60 - n, None if 20 <= n < 30 else 1300 + n) for n in range(60)]
     broken, words = charts.health(rows, DEFAULT, NOW_S)
     assert len(lines_of(broken)) == 2
-    assert words == "Health was between 1.3000 and 1.3590 in the last 1 hours; unknown at 10 of 61 looks"
+    assert words == "Health was between 1.3000 and 1.3590 in the last 60 minutes; unknown at 10 of 61 looks"
 
 
 def test_nothing_known_is_no_chart() -> None:

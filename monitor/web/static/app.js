@@ -93,4 +93,4 @@ if (ask) {
 
 age();
 setInterval(age, 1000);
-if (live && document.body && !location.pathname.startsWith("/login")) listen();
+if (live) listen();
