@@ -91,6 +91,21 @@ def read_command(accounts: int, rounds: int, only: str | None, as_json: bool) ->
         sys.exit(1)
 
 
+@cli.command("pages")
+@click.option("--quick", is_flag=True, help="1,000 positions instead of 5,000.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def pages_command(quick: bool, as_json: bool) -> None:
+    """The dashboard's pages of thousands of positions over a day of history: first byte, size, updates. No chain."""
+    from monitor.testing import bench_pages, figures
+
+    sizes = bench_pages.QUICK if quick else bench_pages.Sizes()
+    found = bench_pages.measure(sizes, lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(figures.report(found)) if as_json else "\n".join(figures.table(found)))
+    if failed := [one.what for one in found if one.failed]:
+        click.echo(f"beyond its limit: {', '.join(failed)}", err=True)
+        sys.exit(1)
+
+
 @cli.command("page")
 @click.option("--quick", is_flag=True, help="Smaller markets and fewer rounds.")
 def page_command(quick: bool) -> None:

@@ -22,13 +22,16 @@ from monitor.web.access import Access
 from monitor.web.behind import Behind
 from monitor.web.board import Board
 from monitor.web.live import Live
-from monitor.web.portfolio import Asked, Portfolio, cells, left_text
+from monitor.web.portfolio import Asked, Portfolio, cells
 from monitor.web.position import view as position_view
 from monitor.web.position import what_if
 from monitor.web.service import Service
+from monitor.web.timeleft import TimesLeft, left_text
 from monitor.web.view import STATIC, Templates, View
 
 BODY_BYTES = 4096
+AT_ONCE_S = 0.03
+"""So long a page may take for what can also come later."""
 FIELDS = 100
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -51,7 +54,8 @@ class Pages:
     def __init__(self, board: Board, behind: Behind, access: Access, say: Callable[[str], None]) -> None:
         self._board, self._behind, self._access, self._say = board, behind, access, say
         self._templates = Templates(access.defences)
-        self._portfolio = Portfolio(board, self._templates)
+        self._portfolio = Portfolio(board, self._templates, TimesLeft(board, AT_ONCE_S))
+        charts.library()
         self._markets = markets.Markets(board)
         self.live = Live(board)
         self._files = {name: (STATIC / name).read_bytes() for name in FILES}
@@ -85,8 +89,10 @@ class Pages:
             response = self._access.refused(request) or await handler(request)
         except web.HTTPException as raised:
             response = self._message(request, raised.status, raised.reason)
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             raise
+        except ConnectionError:
+            return web.Response(status=503)  # whoever asked has gone
         except Exception as error:  # noqa: BLE001  # supervision point: one page that fails must not end the watch
             trace = sys.exc_info()[2]
             while trace is not None and trace.tb_next is not None:

@@ -82,17 +82,18 @@ class Board:
         self._wake()
 
     def _put(self, report: Report) -> None:
-        was = self.reports.get(report.id)
+        name = report.id  # made anew whenever it is asked for
+        was = self.reports.get(name)
         if was is None:
-            self._keys[report.id] = len(self._keys)
-            self._order.append(report.id)
+            self._keys[name] = len(self._keys)
+            self._order.append(name)
         else:
             self.counts[was.level] -= 1
             self._add(was, -1)
-        self.reports[report.id] = report
+        self.reports[name] = report
         self.counts[report.level] += 1
         self._add(report, 1)
-        self._places[report.id] = place(report)
+        self._places[name] = (*urgency(report), name)
 
     def _add(self, report: Report, sign: int) -> None:
         health = report.health
@@ -139,14 +140,14 @@ class Board:
         return self._states.get(report.subject.ref)
 
 
-def place(report: Report) -> Place:
+def urgency(report: Report) -> tuple[int, int]:
     """Where it stands among all: whole numbers, so that thousands are sorted in no time."""
     verdict = report.health.verdict if report.health else None
     if report.level is Level.UNKNOWN:
-        return (0, 0, report.id)
+        return (0, 0)
     if isinstance(verdict, Known):
-        return (1, verdict.numerator * NEAR // verdict.denominator, report.id)
-    return (2, 0, report.id)
+        return (1, verdict.numerator * NEAR // verdict.denominator)
+    return (2, 0)
 
 
 def summed(unit: Unit, found: Sum, block: BlockRef) -> Health:

@@ -97,7 +97,7 @@ def _span_text(hours: float) -> str:
     return f"{hours:.3g} hours" if hours >= MINUTES_BELOW_H else f"{hours * 60:.0f} minutes"
 
 
-def _library() -> Any:
+def library() -> Any:
     """pygal, without its hook into every import: it is of Python 2's kind, finds nothing that is needed, and warns."""
     import pygal
 
@@ -106,7 +106,7 @@ def _library() -> Any:
 
 
 def _chart(title: str, span: tuple[float, float], span_h: float) -> Any:
-    return _library().XY(
+    return library().XY(
         title=title,
         width=560,
         height=290,

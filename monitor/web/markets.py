@@ -17,7 +17,7 @@ from typing import Any
 from monitor.core.errors import LevmonError
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.text import clean
-from monitor.core.types import BlockRef, Health, Known, MarketRef, NoDebt, Side, Unit
+from monitor.core.types import BlockRef, Health, Known, Leg, MarketRef, NoDebt, Side, Unit
 from monitor.core.units import format_units
 from monitor.health.whatif import whatif
 from monitor.report import Report
@@ -34,7 +34,7 @@ ASSETS = 3
 STEADY = Fraction(1, 20)
 """An asset whose price is this close to one of the market's unit is its stand-in and holds, as in `levmon market`."""
 TOGETHER = "all but what is steady"
-AT_ONCE_S = 0.08
+AT_ONCE_S = 0.05
 SLICE_S = 0.008
 REST = 3
 """After a slice of counting, so many times as long is left to pages and to the watch."""
@@ -88,6 +88,7 @@ class Markets:
     """Pictures are made once for a block; falls are counted beside, a little at a time, while somebody looks."""
 
     board: Board
+    rest: float = REST
     _pictures: tuple[int, tuple[Picture, ...]] = (-1, ())
     _falls: dict[MarketRef, Falls] = field(default_factory=dict)
     _counting: asyncio.Task[None] | None = None
@@ -129,7 +130,7 @@ class Markets:
                     cells = [plus(one, other) for one, other in zip(cells, told, strict=True)]
                     now = time.perf_counter()
                     if now - slice_ >= SLICE_S and now - began >= AT_ONCE_S:
-                        await asyncio.sleep(REST * (now - slice_))
+                        await asyncio.sleep(self.rest * (now - slice_))
                         slice_ = time.perf_counter()
                 rows.append((name, tuple(cells)))
             found[picture.ref] = Falls(picture.block, tuple(rows))
@@ -155,9 +156,9 @@ def picture_of(ref: MarketRef, reports: Sequence[Report]) -> Picture:
     accounts, debt = [0] * (len(EDGES) + 1), [0] * (len(EDGES) + 1)
     for _, health in known:
         for leg in health.legs:
-            asset = assets.setdefault(leg.asset, Asset(clean(leg.symbol, 20)))
-            one = 10**leg.price_decimals
-            asset.steady = abs(leg.price - one) <= STEADY * one
+            asset = assets.get(leg.asset)
+            if asset is None:
+                asset = assets[leg.asset] = Asset(clean(leg.symbol, 20), steady=steady(leg))
             if leg.side is Side.COLLATERAL:
                 asset.supplied += leg.value
             else:
@@ -216,10 +217,13 @@ def fallen(report: Report, context: Any, keys: frozenset[str] | None, move: Frac
 
 
 def _moving(health: Health, prices: Mapping[str, int]) -> frozenset[str]:
-    steady = {
-        leg.asset for leg in health.legs if abs(leg.price - 10**leg.price_decimals) <= STEADY * 10**leg.price_decimals
-    }
-    return frozenset(prices) - steady
+    return frozenset(prices) - {leg.asset for leg in health.legs if steady(leg)}
+
+
+def steady(leg: Leg) -> bool:
+    """See STEADY."""
+    one: int = 10**leg.price_decimals
+    return abs(leg.price - one) <= STEADY * one
 
 
 def plus(one: Cell, other: Cell) -> Cell:

@@ -7,16 +7,14 @@ from typing import Any
 
 from monitor.core.text import clean
 from monitor.core.types import BlockRef, Level
-from monitor.pipeline.questions import seconds_left
 from monitor.policy.levels import URGENCY
 from monitor.report import Report, change_pct, nearest
 from monitor.web.board import Board, summed
+from monitor.web.timeleft import HOUR_S, LATER, TimesLeft
 from monitor.web.view import Templates, View
 from monitor.wording import buffer_text, full_owner, health_text, money, nearest_text, remarks, short_owner
 
 PAGE = 100
-HOUR_S = 3600
-YEAR_H = 8766
 WORDS = 80
 
 
@@ -39,12 +37,13 @@ class Asked:
 class Portfolio:
     """Rows are filled once for each report that shows another text, and kept."""
 
-    def __init__(self, board: Board, templates: Templates) -> None:
-        self._board, self._templates = board, templates
+    def __init__(self, board: Board, templates: Templates, left: TimesLeft | None = None) -> None:
+        self._board, self._templates, self._left = board, templates, left or TimesLeft(board)
         self._rows: dict[str, tuple[Report, tuple[Any, ...], str]] = {}
 
     def view(self, asked: Asked) -> View:
         board = self._board
+        self._left.begin()
         order = board.order(asked.level, asked.words)
         pages = max(-(-len(order) // PAGE), 1)
         page = min(asked.page, pages)
@@ -74,14 +73,15 @@ class Portfolio:
         if kept is not None and kept[0] is report:
             return kept[2]
         said = cells(report)
-        texts = tuple(said.items()), report.block.timestamp // HOUR_S if report.block else 0
+        seen = tuple((name, str(value)) for name, value in said.items())
+        left = self._left.of(report, (*seen, report.block.timestamp // HOUR_S if report.block else 0))
+        texts = (*seen, left)
         if kept is not None and kept[1] == texts:
             html = kept[2]
         else:
-            key = self._board.key(report.id)
-            left = left_text(report)
-            html = self._templates.fill("row.html", key=key, id=report.id, left=left, **said)
-        self._rows[report.id] = (report, texts, html)
+            html = self._templates.fill("row.html", key=self._board.key(report.id), id=report.id, left=left, **said)
+        if left != LATER:
+            self._rows[report.id] = (report, texts, html)
         return html
 
 
@@ -107,15 +107,6 @@ def cells(report: Report) -> dict[str, Any]:
         "chain": report.subject.ref.chain_id,
         "remarks": remarks(report)[:3],
     }
-
-
-def left_text(report: Report) -> str:
-    """How long until interest alone brings it below 1, at the rates of its block."""
-    left_s = seconds_left(report)
-    if left_s is None:
-        return "never" if report.verdict == "known" else ""
-    hours = left_s // HOUR_S
-    return "now" if not left_s else f"{hours:,} h" if hours < 2 * YEAR_H else f"{hours // YEAR_H} years"
 
 
 def signed(percent: str) -> str:

@@ -17,7 +17,8 @@ from monitor.pipeline.questions import Shock, after, explain, parse_shock
 from monitor.report import Report, change_pct
 from monitor.web import charts
 from monitor.web.board import Board
-from monitor.web.portfolio import cells, chains_part, left_text, signed
+from monitor.web.portfolio import cells, chains_part, signed
+from monitor.web.timeleft import left_text
 from monitor.web.view import Templates, View
 from monitor.wording import exact
 

@@ -57,6 +57,8 @@ class Templates:
         )
         filters: dict[str, Callable[..., str]] = {"clean": clean, "path": path, "utc": utc, "marked": marked}
         self._env.filters.update(filters)
+        for name in self._env.list_templates():  # compiled now, not when somebody waits
+            self._env.get_template(name)
 
     def fill(self, name: str, **given: Any) -> str:
         """A template as HTML, to be taken into another as it is."""

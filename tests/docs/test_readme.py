@@ -30,7 +30,7 @@ FIGURES = (
     "kill_harness",
     "soak",
     "mutate",
-    *(f"bench {name}" for name in ("latency", "read", "engine", "mirror", "page")),
+    *(f"bench {name}" for name in ("latency", "read", "engine", "mirror", "pages", "page")),
 )
 
 

@@ -19,15 +19,15 @@ from monitor.web.markets import EDGES, MOVES, TOGETHER, Cell, Markets, pictures
 from tests.web.dash import dash, report
 
 AT = BlockRef(1, 7, "0x" + "00" * 32, "0x" + "11" * 32, NOW_S)
-SIZE = 60
+SIZE = 40
 
 
-def watched() -> tuple[Market, Board, MarketRef]:
+def watched(size: int = SIZE) -> tuple[Market, Board, MarketRef]:
     """Accounts of a whole market, each watched as a single position. Every second asset is worth one dollar."""
     of = market("3.6", 1)
     of = replace(of, globals_=of.bulk.at_prices(of.globals_, {address(number): 10**8 for number in range(0, 30, 2)}))
-    columns = crowd(of, SIZE, 2, (0.95, 2.5))
-    found = tuple(of.bulk.position(of.globals_, columns, row, AT) for row in range(SIZE))
+    columns = crowd(of, size, 2, (0.95, 2.5))
+    found = tuple(of.bulk.position(of.globals_, columns, row, AT) for row in range(size))
     ref = of.bulk.facts.market
     states = {ref: MarketState(Remembered(of.bulk.facts, None), found)}
     subjects = [Subject(ref, "core", one.owner) for one in found]
@@ -40,7 +40,7 @@ def watched() -> tuple[Market, Board, MarketRef]:
 def test_what_falls_is_what_the_whole_market_says() -> None:
     async def counted() -> None:
         of, board, ref = watched()
-        markets = Markets(board)
+        markets = Markets(board, rest=0)
         falls = await counted_of(markets, ref)
         columns = crowd(of, SIZE, 2, (0.95, 2.5))
         prices = of.bulk.prices(of.globals_)
@@ -75,7 +75,7 @@ async def counted_of(markets: Markets, ref: MarketRef) -> tuple[tuple[str, tuple
 def test_counting_ends_and_begins_again_with_news() -> None:
     async def counted() -> None:
         _, board, ref = watched()
-        markets = Markets(board)
+        markets = Markets(board, rest=0)
         first = await counted_of(markets, ref)
         version = board.version
         assert await counted_of(markets, ref) is first, "nothing new, nothing to count"
