@@ -223,9 +223,10 @@ def _args(intent: Intent) -> dict[str, str]:
 
 def prospect_dict(found: Prospect) -> dict[str, Any]:
     """The object of schema `levmon.plan/1`."""
+    from monitor.core.registry import protocol as protocol_named
     from monitor.policy.levels import decimal
 
-    proposal = found.proposal
+    proposal, helpers = found.proposal, protocol_named(found.report.subject.ref.protocol).helpers
     return {
         "schema": "levmon.plan/1",
         "position": found.report.to_dict(),
@@ -237,12 +238,14 @@ def prospect_dict(found: Prospect) -> dict[str, Any]:
         "refused": [refusal_dict(refusal) for refusal in proposal.refused],
         "note": proposal.note,
         "lacks": found.lacks,
+        "helpers": {"purse": helpers.purse, "owner": helpers.owner},
     }
 
 
 def prospect_lines(found: Prospect, columns: int | None) -> Iterator[str]:
     """The position, the plans in order, and what is impossible with the reason."""
     from monitor.cli.explain_command import heading
+    from monitor.core.registry import protocol as protocol_named
     from monitor.policy.levels import decimal
 
     proposal = found.proposal
@@ -269,6 +272,8 @@ def prospect_lines(found: Prospect, columns: int | None) -> Iterator[str]:
         yield "not possible:"
         for refusal in proposal.refused:
             yield from wrapped(f"  {_short(refusal.key)}: {refusal.reason}{_remedy(refusal)}", columns)
+    if (proposal.partial or proposal.refused) and not (proposal.plans or proposal.ladder):
+        yield from wrapped(f"by the contracts {protocol_named(found.report.subject.ref.protocol).helpers}", columns)
 
 
 def plan_lines(plan: Plan, number: int, columns: int | None) -> Iterator[str]:

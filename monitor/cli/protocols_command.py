@@ -39,7 +39,8 @@ def command(name: str | None, as_json: bool) -> None:
             told = f"{count} known markets: levmon protocols {key}" if count else "no known markets"
             click.echo(f"  {told}")
     if name is not None:
-        click.echo()
+        helpers = chosen[name].helpers
+        click.echo(f"  a purse  {helpers.purse}\n  owner    {helpers.owner}\n")
         for market, deployment in chosen[name].deployments.items():
             where = f"{deployment.address}/{deployment.id}" if deployment.id else deployment.address
             click.echo(f"{market}  (chain {deployment.chain_id})\n  {where}\n  source: {deployment.source}")
@@ -75,6 +76,7 @@ def _as_dict(key: str, protocol: object) -> dict[str, object]:
         "schema": "levmon.protocol/1",
         "name": key,
         "title": protocol.title,
+        "helpers": {"purse": protocol.helpers.purse, "owner": protocol.helpers.owner},
         "versions": [{"name": v.name, "proof": v.proof} for v in protocol.versions],
         "deployments": [
             {"name": market, "chain_id": d.chain_id, "address": d.address, "id": d.id, "source": d.source}

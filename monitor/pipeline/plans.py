@@ -175,8 +175,15 @@ def options(seen: Outlook, report: Report, guardian: Guardian, margin_s: int) ->
     protocol: Protocol[Any, Any] = protocol_named(ref.protocol)
     until_s = report.position.block.timestamp + margin_s
     found = tuple(protocol.rescue_steps(state.known.facts, report.position, purse, until_s))
-    why = "" if found else f"levmon knows no rescue for {protocol.title}"
+    why = "" if found else _without_steps(protocol)
     return Options(report, found, guardian.limits(found, report.health.unit), why)
+
+
+def _without_steps(protocol: Protocol[Any, Any]) -> str:
+    """Why there is nothing to try, and what people can do themselves."""
+    if any(not template.opt_in for template in protocol.templates):
+        return f"there is no debt and no collateral that a rescue on {protocol.title} could start from"
+    return f"levmon sends no rescue on {protocol.title}. By its contracts {protocol.helpers}"
 
 
 def plan_for(

@@ -75,6 +75,20 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Helpers:
+    """Who may bring a position back by the contracts' own rules, in plain words: not what levmon sends, but what is so.
+
+    `purse`: what anybody may do for an owner with tokens of his own. `owner`: what only the owner can do, or allow.
+    """
+
+    purse: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"anybody may, from a purse: {self.purse}. The owner may: {self.owner}"
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """The contract's own answer for one owner, by the same names as Health.reported. `error` where it reverts."""
 
@@ -117,6 +131,7 @@ class Protocol(ABC, Generic[M, C]):
     """M itself, so that the cache can be written and read as JSON."""
     templates: ClassVar[tuple[Template, ...]] = ()
     """The calls that act on a position: all that a signer will ever sign for this protocol."""
+    helpers: ClassVar[Helpers] = Helpers("its adapter does not say", "its adapter does not say")
 
     @abstractmethod
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[M]:

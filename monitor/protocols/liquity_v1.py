@@ -38,7 +38,7 @@ from monitor.core.types import (
     Unreadable,
 )
 from monitor.core.units import UINT256_MAX, WAD, format_units, mul_div_down
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 
 ABI = "liquity_v1"
 ACTIVE = 1
@@ -138,6 +138,11 @@ class LiquityV1(Protocol[Facts, None]):
 
     name = "liquity-v1"
     title = "Liquity V1"
+    helpers = Helpers(
+        "nothing: nobody but its owner can add to a trove or repay its debt",
+        "add ETH, or repay down to the 2000 LUSD that a trove must owe (200 of them set aside for gas), or "
+        "close the trove",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("1", "recorded contracts of the deployed commit: ratios and liquidations equal, both modes", 119),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from monitor.protocols.base import Deployment, Version
+from monitor.protocols.base import Deployment, Helpers, Version
 from monitor.protocols.compound_v2.fork import CompoundFork
 from monitor.protocols.compound_v2.variant import Variant
 
@@ -27,6 +27,11 @@ class VenusCore(CompoundFork):
 
     name = "venus-core"
     title = "Venus Core"
+    helpers = Helpers(
+        "repay (repayBorrowBehalf), or mint for the owner (mintBehalf), which counts only where the owner has"
+        " entered the market; either may be paused",
+        "repay, add collateral, or enter the markets of what is held already",
+    )
     variant = Variant(pools=True, vai={(56, _UNITROLLER): _VAI_CONTROLLER})
     versions: ClassVar[Sequence[Version]] = (
         Version("10.3.0", "recorded contracts: liquidity, accrual, every liquidation call and its amounts equal", 65),

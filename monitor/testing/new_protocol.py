@@ -144,7 +144,8 @@ FILE = GOLDEN / "@NAME@.json.gz"
 def recorded() -> tuple[Sample, ...]:
     assert FILE.exists(), (
         "1. make abis/@MODULE@.json and the reads of monitor/protocols/@MODULE@ the contract's own, then write what it "
-        "answers: levmon verify --market @NAME@:0xMARKET --sample 60 --record tests/golden/@NAME@.json.gz"
+        "answers, with owners on both sides of the line: levmon verify 0xOWNER 0xOWNER --market @NAME@:0xMARKET "
+        "--chain 1 --rpc-url URL --record tests/golden/@NAME@.json.gz"
     )
     return tuple(samples(recording.load(FILE)))
 

@@ -194,6 +194,7 @@ SCHEMAS: dict[str, Schema] = {
         refused=_list({"type": "object"}),
         note=TEXT,
         lacks=TEXT,
+        helpers=_object(purse=TEXT, owner=TEXT),
     ),
     "Markets": _object(
         schema={"const": "levmon.markets/1"},

@@ -123,8 +123,10 @@ def test_protocols(levmon: Levmon) -> None:
     named = levmon("protocols", "aave-v3")
     assert f"  {PROVIDER}" in named.lines
     assert "source: " in named.out
+    assert "  a purse  nothing: nobody but its owner" in levmon("protocols", "liquity-v1").out
     [told] = [json.loads(line) for line in levmon("protocols", "aave-v3", "--json").lines]
     assert told["schema"] == "levmon.protocol/1"
+    assert set(told["helpers"]) == {"purse", "owner"}
     assert {key: value for key, value in told["deployments"][0].items() if key != "source"} == {
         "name": "ethereum/aave-v3/core",
         "chain_id": 1,

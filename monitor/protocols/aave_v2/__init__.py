@@ -63,7 +63,7 @@ from monitor.protocols.aave_v2.rescue import Purse, read_purse, steps
 from monitor.protocols.aave_v2.templates import LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3 import words
 from monitor.protocols.aave_v3.math import ArithmeticReverts
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 from monitor.protocols.symbols import symbol_calls, symbol_of
 
 ABI = "aave_v2"
@@ -86,6 +86,10 @@ class AaveV2(Protocol[Facts, Context]):
 
     name = "aave-v2"
     title = "Aave V2"
+    helpers = Helpers(
+        "repay, of which levmon does variable debt only, or deposit more of a collateral that counts",
+        "the same, or pay debt with collateral",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version(
             "2", "recorded contracts: all six numbers, every liquidation call and its amounts, and rescues, equal", 65

@@ -52,7 +52,7 @@ from monitor.protocols.aave_v3.static import read_recheck, read_sample, read_sta
 from monitor.protocols.aave_v3.templates import CLOSE, DELEVERAGE, LIQUIDATE, REPAY, SUPPLY, TEMPLATES
 from monitor.protocols.aave_v3.verdict import account_of, health_of
 from monitor.protocols.aave_v3.versions import TABLE
-from monitor.protocols.base import Deployment, Happening, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Happening, Helpers, Protocol, Truth, Version
 
 if TYPE_CHECKING:
     from monitor.protocols.whole import Whole
@@ -76,6 +76,10 @@ class AaveV3(Protocol[Facts, Context]):
 
     name = "aave-v3"
     title = "Aave V3"
+    helpers = Helpers(
+        "repay variable debt, or supply more of a collateral that counts",
+        "the same, or let a guard pay debt with collateral (levmon guard)",
+    )
     versions: ClassVar[Sequence[Version]] = tuple(
         Version(r.version, r.proof, RECORDED.get(r.version, 0)) for r in TABLE.values()
     )

@@ -55,7 +55,7 @@ from monitor.protocols.aave_v4.math import (
     toValue,
 )
 from monitor.protocols.aave_v4.reading import ABI, read_facts, read_state, source_calls, spoke_calls, still_true
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 
 REVERTS = (ArithmeticReverts, Reverts)
 PRICE_DECIMALS, VALUE_DECIMALS = 8, 26
@@ -78,6 +78,11 @@ class AaveV4(Protocol[Facts, Context]):
 
     name = "aave-v4"
     title = "Aave V4"
+    helpers = Helpers(
+        "nothing, until the owner has approved the Giver position manager: from then on anybody may supply or"
+        " repay through it",
+        "supply, repay, or approve that manager (setUserPositionManager of the spoke)",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("1", "recorded contracts: all seven numbers, every liquidation call and its amounts equal", 60),
     )

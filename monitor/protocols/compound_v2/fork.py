@@ -41,7 +41,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import ZERO, as_price
-from monitor.protocols.base import Protocol, Truth, with_price
+from monitor.protocols.base import Helpers, Protocol, Truth, with_price
 from monitor.protocols.compound_v2 import reading
 from monitor.protocols.compound_v2.math import (
     Facts,
@@ -72,6 +72,11 @@ class CompoundFork(Protocol[Facts, Context]):
     """A fork of Compound V2; subclasses name it and say which variant it is."""
 
     facts_type = Facts
+    helpers = Helpers(
+        "repay (repayBorrowBehalf); collateral only by minting cTokens and transferring them to the owner, "
+        "and they count only where the owner has entered their market",
+        "repay, add collateral, or enter the markets of what is held already",
+    )
     variant: ClassVar[Variant]
 
     def static(self, market: MarketRef, block: BlockRef) -> ReadPlan[Facts]:

@@ -43,7 +43,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import Reading, as_price, read_source, remarks
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 from monitor.protocols.compound_v3.deployments import DEPLOYMENTS
 from monitor.protocols.compound_v3.effects import after
 from monitor.protocols.compound_v3.math import (
@@ -89,6 +89,10 @@ class CompoundV3(Protocol[Facts, Context]):
 
     name = "compound-v3"
     title = "Compound V3"
+    helpers = Helpers(
+        "repay, or supply collateral up to what its cap leaves",
+        "the same, or pay debt with collateral",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("comet", "recorded contracts: balances, verdicts, absorptions, rescues and their amounts equal", 75),
     )

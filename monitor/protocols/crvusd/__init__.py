@@ -35,7 +35,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import WAD, format_units
 from monitor.oracles.chainlink import as_price
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 from monitor.protocols.crvusd.math import (
     Facts,
     Judged,
@@ -61,6 +61,11 @@ class CrvUsd(Protocol[Facts, None]):
 
     name = "crvusd"
     title = "crvUSD and LlamaLend"
+    helpers = Helpers(
+        "in markets of the first version repay a part, or add collateral as long as none of it has been "
+        "converted; in those of LlamaLend V2 nothing without the owner's approval",
+        "repay, or close the loan; add collateral, as long as none of it has been converted",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("v1", "recorded contracts: health, debt, x_down, every liquidate and its amounts equal", 67),
     )

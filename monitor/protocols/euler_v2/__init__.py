@@ -42,7 +42,7 @@ from monitor.core.types import (
 )
 from monitor.core.units import format_units
 from monitor.oracles.chainlink import ZERO, as_price
-from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Helpers, Protocol, Truth, Version
 from monitor.protocols.euler_v2.math import (
     CONFIG_SCALE,
     OP_LIQUIDATE,
@@ -77,6 +77,10 @@ class EulerV2(Protocol[Facts, None]):
 
     name = "euler-v2"
     title = "Euler V2"
+    helpers = Helpers(
+        "repay, or deposit for the account, which counts only in a vault that the owner has enabled as collateral",
+        "the same, enable a collateral, or let an operator act for the account (setAccountOperator of the EVC)",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("evk-5b98b42", "recorded contracts: liquidity, every checkLiquidation and its amounts equal", 65),
     )

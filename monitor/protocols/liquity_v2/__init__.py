@@ -38,7 +38,7 @@ from monitor.core.types import (
     Verdict,
 )
 from monitor.core.units import UINT256_MAX, WAD, format_units, mul_div_down
-from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Helpers, Protocol, Truth, Version
 from monitor.protocols.liquity_v2.math import (
     ACTIVE,
     NONEXISTENT,
@@ -71,6 +71,11 @@ class LiquityV2(Protocol[Facts, Context]):
 
     name = "liquity-v2"
     title = "Liquity V2"
+    helpers = Helpers(
+        "repay, down to a debt of 2000 BOLD, or add collateral, unless the owner has named who may; refused where the "
+        "trove is not at once back at its branch's minimum ratio, which is higher in a batch",
+        "the same, close the trove, or name who may add to it and repay (setAddManager)",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("bold", "recorded contracts: debts, ratios, liquidations and their amounts equal", 101),
     )

@@ -41,7 +41,7 @@ from monitor.core.types import (
     Verdict,
 )
 from monitor.core.units import RAY, WAD, format_units, mul_div_up
-from monitor.protocols.base import Deployment, Found, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Found, Helpers, Protocol, Truth, Version
 from monitor.protocols.maker.math import (
     NEXT,
     SPOT,
@@ -85,6 +85,10 @@ class Maker(Protocol[Facts, Context]):
 
     name = "maker"
     title = "Sky (Maker)"
+    helpers = Helpers(
+        "pay debt, or lock collateral; what is still owed must be nothing or at least the dust of its ilk",
+        "the same through the vault's manager, or free collateral to pay with",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version("dss", "recorded contracts: bark, drip and pokes, refusals and auctioned amounts equal", 101),
     )

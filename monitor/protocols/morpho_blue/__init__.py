@@ -38,7 +38,7 @@ from monitor.core.types import (
     Unreadable,
 )
 from monitor.core.units import WAD, format_units
-from monitor.protocols.base import Deployment, Protocol, Truth, Version
+from monitor.protocols.base import Deployment, Helpers, Protocol, Truth, Version
 from monitor.protocols.morpho_blue.effects import after, totals_at
 from monitor.protocols.morpho_blue.keeper import liquidated, loss, pairs, repeated
 from monitor.protocols.morpho_blue.math import (
@@ -69,6 +69,10 @@ class MorphoBlue(Protocol[Facts, None]):
 
     name = "morpho-blue"
     title = "Morpho Blue"
+    helpers = Helpers(
+        "repay, or supply collateral",
+        "the same, or pay debt with collateral",
+    )
     versions: ClassVar[Sequence[Version]] = (
         Version(VERSION, "recorded contracts and localnet: health, accrual, rescues and liquidations equal", 128),
     )
