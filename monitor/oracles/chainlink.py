@@ -40,6 +40,14 @@ class Reading:
     inner_answer: int | None = None
     """The answer of the dollar feed inside a capped adapter, before the cap."""
 
+    @property
+    def pulled(self) -> bool:
+        """Whether rounds are numbered by the time of their price, as PythAggregatorV3 of Pyth's Solidity SDK does.
+
+        No aggregator counts as far, and the round of a Chainlink proxy has its phase above bit 64.
+        """
+        return bool(self.updated_at) and self.round_id == self.updated_at
+
 
 def read_source(source: Address) -> ReadPlan[Reading]:
     """Two rounds: the source, then its aggregator's bounds and its inner feed."""
@@ -112,6 +120,9 @@ def remarks(symbol: str, answer: int, now_s: int, reading: Reading) -> list[str]
         said.append(f"{symbol}: the price is dated {reading.updated_at - now_s} s in the future")
     elif reading.updated_at is not None and now_s - reading.updated_at > VALID_FOR_S:
         said.append(f"{symbol}: the price is stale, {now_s - reading.updated_at} s old")
+    if reading.pulled and reading.updated_at is not None:
+        age_s = max(now_s - reading.updated_at, 0)
+        said.append(f"{symbol}: a pull oracle, {age_s} s behind: whoever liquidates may bring a newer price along")
     if (
         reading.round_id is not None
         and reading.answered_in_round is not None

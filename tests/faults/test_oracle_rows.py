@@ -1,4 +1,4 @@
-"""Rows O1, O2, O3, O5, O6 and O14: price sources and tokens that misbehave under a real Aave V3 market."""
+"""Rows O1, O2, O3, O5, O6, O9 and O14: price sources and tokens that misbehave under a real Aave V3 market."""
 
 from __future__ import annotations
 
@@ -255,3 +255,22 @@ async def test_odd_decimals(lab: OracleLab) -> None:
                 assert owner not in holders or "decimals" in report.cause
     # well again, well known again
     assert lab.check(await lab.reports())[1] == 0
+
+
+@oracle_row("O9", "a pull oracle: marked, with how far it is behind, and no other feed is", WORDS, nothing_to_say)
+async def test_pull_oracle(lab: OracleLab) -> None:
+    """Rounds as PythAggregatorV3 numbers them; a price ahead of time is told beside it."""
+    holders = lab.holders(await lab.reports(), "WETH")
+    (answer,) = lab.local.chain.call(lab.feed("WETH"), "latestAnswer()", "(int256)")
+    for behind_s in (90, -90):
+        at_s = lab.local.chain.timestamp() - behind_s
+        lab.send(lab.feed("WETH"), "setRound(uint80,int256,uint256,uint256)", at_s, answer, at_s, at_s)
+        reports = await lab.reports()
+        assert lab.check(reports)[1] == 0
+        for owner, report in reports.items():
+            assert report.health is not None
+            said = [note for note in report.health.notes if "a pull oracle" in note]
+            assert bool(said) == (owner in holders)
+            assert all(note.startswith("WETH: a pull oracle, ") for note in said)
+            ahead = [note for note in report.health.notes if "in the future" in note]
+            assert bool(ahead) == (owner in holders and behind_s < 0)

@@ -137,6 +137,16 @@ def test_remarks(reading: Reading, said: list[str]) -> None:
     assert remarks("X", 1000, NOW_S, reading) == said
 
 
+def test_a_round_numbered_by_its_time_is_a_pull_oracles() -> None:
+    pulled = Reading(SOURCE, 500, NOW_S - 90, NOW_S - 90, NOW_S - 90)
+    assert remarks("X", 500, NOW_S, pulled) == [
+        "X: a pull oracle, 90 s behind: whoever liquidates may bring a newer price along"
+    ]
+    proxied = Reading(SOURCE, 500, 1 << 64 | NOW_S - 90, 1 << 64 | NOW_S - 90, NOW_S - 90)
+    for other in (proxied, Reading(SOURCE, 500, 0, 0, 0), Reading(SOURCE)):
+        assert not other.pulled
+
+
 def test_rounds_that_run_backwards() -> None:
     def price(source: str = SOURCE, round_id: int | None = None, updated_at: int | None = None) -> Price:
         return as_price(SOURCE, 1, 8, "USD", Reading(source, round_id=round_id, updated_at=updated_at))
