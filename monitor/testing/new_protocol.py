@@ -144,8 +144,9 @@ FILE = GOLDEN / "@NAME@.json.gz"
 def recorded() -> tuple[Sample, ...]:
     assert FILE.exists(), (
         "1. make abis/@MODULE@.json and the reads of monitor/protocols/@MODULE@ the contract's own, then write what it "
-        "answers, with owners on both sides of the line: levmon verify 0xOWNER 0xOWNER --market @NAME@:0xMARKET "
-        "--chain 1 --rpc-url URL --record tests/golden/@NAME@.json.gz"
+        "answers, with owners on both sides of the line: "
+        "levmon verify --market @NAME@:0xMARKET 0xOWNER 0xOWNER --chain 1 --rpc-url URL "
+        "--record tests/golden/@NAME@.json.gz"
     )
     return tuple(samples(recording.load(FILE)))
 

@@ -62,7 +62,7 @@ def test_three_files_are_written_and_their_tests_say_what_to_do(house: Path) -> 
     ran = pytest_in(house, house, str(written[2]))
     assert ran.returncode == 1, ran.stdout
     assert "5 failed" in ran.stdout
-    assert "levmon verify --market my-vault:" in ran.stdout
+    assert "levmon verify --market my-vault:0xMARKET 0xOWNER" in ran.stdout, "its adapter samples nobody yet"
     assert "name the deployments" in ran.stdout
     python_files = [str(path) for path in written if path.suffix == ".py"]
     for tool in (("ruff", "check"), ("ruff", "format", "--check")):
