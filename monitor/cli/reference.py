@@ -236,14 +236,14 @@ def error_classes() -> list[type[LevmonError]]:
     for module in pkgutil.walk_packages(monitor.__path__, "monitor."):
         if not module.name.startswith("monitor.testing") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    found: dict[str, type[LevmonError]] = {}
+    found: set[type[LevmonError]] = set()
     todo: list[type[LevmonError]] = [LevmonError]
     while todo:
         one = todo.pop()
         todo += one.__subclasses__()
         if one.__module__.startswith("monitor.") and not one.__module__.startswith("monitor.testing"):
-            found[one.__name__] = one
-    return [found[name] for name in sorted(found)]
+            found.add(one)
+    return sorted(found, key=lambda one: (one.__name__, one.__module__))
 
 
 def errors() -> str:

@@ -10,26 +10,62 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from monitor.journal import engine as opening
 from monitor.journal.codec import GENESIS, canonical, record_from, record_hash
 from monitor.journal.defences import ALL, Defences
 from monitor.journal.lock import FileLock
-from monitor.journal.rows import JournalBroken, JournalBusy, JournalError, JournalUnfit, LeaseLost, Record, Severity
+from monitor.journal.migrations import VERSIONS
+from monitor.journal.rows import (
+    JournalBroken,
+    JournalBusy,
+    JournalError,
+    JournalUnfit,
+    LeaseHeld,
+    LeaseLost,
+    Record,
+    Severity,
+)
 from monitor.journal.statements import ADD_ALERT, ADD_RECORD, ALERT_KNOWN, EPOCH, LAST_RECORD
 from monitor.journal.tables import LEASES, META, RECORDS
 
 LEASE = "executor"
 PROOF = "proved_s"
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 def _nothing(_: str) -> None:
     pass
+
+
+@dataclass(slots=True)
+class _Tail:
+    """What is known of the newest record: how a commit whose answer was lost is told from one that never was."""
+
+    hash: str = ""
+    """the newest that is known to be committed"""
+    appended: str = ""
+    """the newest of the transaction that runs, or whose outcome is not known yet"""
+    epoch: int = 0
+    lost: bool = False
+
+    @property
+    def possible(self) -> frozenset[str]:
+        return frozenset({self.hash, self.appended} - {""})
+
+    def settle(self) -> None:
+        """The transaction is committed."""
+        self.hash, self.appended = self.appended or self.hash, ""
+
+    def found(self, newest: str) -> None:
+        """It is there again, and this is its newest record."""
+        self.hash, self.appended = newest, ""
+        self.lost = False
 
 
 class Commits:
@@ -42,7 +78,7 @@ class Commits:
         now_s: int,
         holder: str = "",
         probe: Callable[[str], None] = _nothing,
-        migrations: Sequence[opening.Migration] = opening.MIGRATIONS,
+        versions: Sequence[Path] = VERSIONS,
         busy_ms: int = opening.BUSY_MS,
         storage: type[sqlite3.Connection] = sqlite3.Connection,
         defences: Defences = ALL,
@@ -55,10 +91,13 @@ class Commits:
         self._defences = defences
         self._engine: Engine = opening.connect(url, busy_ms=busy_ms, storage=storage, defences=defences)
         self.epoch = 0
+        self._tail = _Tail()
         try:
             self._connection = self._engine.connect()
+            if defences.lock:
+                opening.hold_alone(self._connection)
             with self._connection.begin():
-                opening.migrate(self._connection, migrations, defences)
+                opening.migrate(self._connection, versions, defences)
             if defences.verify:
                 with self._connection.begin():
                     opening.verify_durable(self._connection)
@@ -87,18 +126,26 @@ class Commits:
         """One commit. May raise: JournalBusy, JournalBroken, LeaseLost."""
         if self._broken and self._defences.fail_closed:
             raise JournalBroken(f"the journal failed before: {self._broken}", hint="restart levmon once it is mended")
+        committing = False
         try:
+            self._find_again()
+            self._tail.appended = ""
             with self._connection.begin():
                 if self.epoch:
                     self._check_lease()
                 yield self._connection
                 if what:
                     self._probe(f"before {what} commit")
+                committing = True
+            self._tail.settle()
             if what:
                 self._probe(f"after {what} commit")
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorcode", None) in _BUSY:
-                raise JournalBusy("the journal is locked by another process") from None
+        except (OperationalError, InterfaceError) as error:
+            if opening.is_busy(error):
+                raise JournalBusy("another transaction was in the way; nothing was written") from None
+            if error.connection_invalidated:
+                self._lose(committing=committing)
+                return
             self._broken = str(error.orig)
             raise JournalBroken(
                 f"the journal cannot be written: {error.orig}", hint="make room or mend the disk, then restart levmon"
@@ -108,6 +155,50 @@ class Commits:
         except DatabaseError as error:
             self._broken = str(error.orig)
             raise JournalBroken(f"the journal is damaged: {error.orig}", hint="restore a copy") from None
+
+    def _lose(self, *, committing: bool) -> None:
+        """The connection is gone. Returns where the commit, whose answer was lost, is found to have happened.
+
+        May raise: JournalBusy, where nothing was written, or where that cannot be known yet; JournalBroken.
+        """
+        self._tail.lost = True
+        if not committing:
+            self._tail.appended = ""
+            raise JournalBusy("the connection to the journal was lost; nothing was written")
+        if not self._defences.read_back:
+            self._tail.settle()
+            return
+        written = self._tail.appended
+        if not written:  # nothing rests on what leaves no record
+            raise JournalBusy("the connection to the journal was lost")
+        self._find_again()
+        if self._tail.hash != written:
+            raise JournalBusy("the connection to the journal was lost; nothing was written")
+
+    def _find_again(self) -> None:
+        """After a lost connection: the same journal, with what was committed, and nobody else's since.
+
+        May raise: JournalBusy, while the database cannot be had; JournalBroken.
+        """
+        if not self._tail.lost:
+            return
+        try:
+            with suppress(DBAPIError):
+                self._connection.close()
+            self._connection = self._engine.connect()
+            opening.hold_alone(self._connection)
+            with self._connection.begin():
+                epoch = self._connection.execute(EPOCH, {"name": LEASE}).scalar()
+                last = self._connection.execute(LAST_RECORD).first()
+        except (DBAPIError, LeaseHeld) as error:
+            raise JournalBusy(f"the journal cannot be had again yet: {type(error).__name__}") from None
+        newest = last.hash if last is not None else ""
+        if self._defences.read_back and epoch == self._tail.epoch and newest not in self._tail.possible:
+            self._broken = "its database has lost what was committed"
+            raise JournalBroken(
+                f"the journal failed: {self._broken}", hint="it went back to an old copy: reconcile the keys"
+            )
+        self._tail.found(newest)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -127,7 +218,7 @@ class Commits:
             else:
                 db.execute(update(LEASES).where(LEASES.c.name == LEASE).values(epoch=epoch + 1, holder=holder))
             self._record(db, now_s, "lease", LEASE, {"epoch": (epoch or 0) + 1, "holder": holder})
-        self.epoch = (epoch or 0) + 1
+        self.epoch = self._tail.epoch = (epoch or 0) + 1
 
     def _check_lease(self) -> None:
         epoch = self._connection.execute(EPOCH, {"name": LEASE}).scalar()
@@ -147,7 +238,8 @@ class Commits:
         seq, prev = (last.seq + 1, last.hash) if last else (1, GENESIS)
         record = Record(seq, at_s, kind, subject, cause, canonical(body), prev)
         values = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-        db.execute(ADD_RECORD, {**values, "hash": record_hash(record)})
+        self._tail.appended = record_hash(record)
+        db.execute(ADD_RECORD, {**values, "hash": self._tail.appended})
         return seq
 
     def _alert(
@@ -199,6 +291,7 @@ class Commits:
             prev = record_hash(record)
             rows.append({**{name: getattr(record, name) for name in Record.__dataclass_fields__}, "hash": prev})
         if rows:
+            self._tail.appended = prev
             db.execute(ADD_RECORD, rows)
         return [(row["seq"], row["hash"]) for row in rows]
 

@@ -22,6 +22,9 @@ class Defences:
     fail_closed: bool = True
     """after a failed write everything is refused until the journal was opened and verified anew"""
 
+    read_back: bool = True
+    """after a lost connection it is looked up whether the last commit happened, and that the journal is the same"""
+
     def without(self, name: str) -> Defences:
         """All of these but one. May raise: ValueError when there is no such defence."""
         if name not in {field.name for field in fields(self)}:

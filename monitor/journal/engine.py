@@ -8,39 +8,28 @@ transaction: killed half way, nothing has happened.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import StaticPool
-from sqlalchemy.schema import CreateColumn
 
+from monitor.journal import migrations
 from monitor.journal.defences import ALL, Defences
-from monitor.journal.rows import JournalUnfit
-from monitor.journal.tables import META, METADATA, OUTBOX, SCHEMA_VERSION
-
-Migration = Callable[[Connection], None]
-
-
-def _alerts_by_channel(connection: Connection) -> None:
-    """Schema 2: alerts say what they rest on, and to whom they were delivered. A new journal has it all already."""
-    known = {column["name"] for column in inspect(connection).get_columns(OUTBOX.name)}
-    for column in OUTBOX.columns:
-        if column.name not in known:
-            made = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {OUTBOX.name} ADD COLUMN {made}")
-    for index in OUTBOX.indexes:
-        index.create(connection, checkfirst=True)
-    METADATA.create_all(connection)
-
-
-MIGRATIONS: tuple[Migration, ...] = (METADATA.create_all, _alerts_by_channel)
-"""`MIGRATIONS[n]` leads from schema version n to n + 1."""
+from monitor.journal.migrations import HEAD, VERSIONS
+from monitor.journal.rows import JournalUnfit, LeaseHeld
+from monitor.journal.tables import META, VERSION
 
 BUSY_MS = 2000
+CONNECT_S = 3
+LOCK = 0x6C65766D6F6E
+"""Of PostgreSQL's advisory locks the one that whoever writes a journal holds: "levmon"."""
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+"""serialization failure, deadlock, lock not available"""
 
 
 def connect(
@@ -52,7 +41,8 @@ def connect(
 ) -> Engine:
     """An engine with one connection. Touches nothing yet. `storage` makes SQLite's connections: a seam for faults."""
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, isolation_level="SERIALIZABLE", pool_size=1, max_overflow=0)
+        waits = f"-c lock_timeout={busy_ms} -c synchronous_commit=on"
+        return server(url, waits, isolation_level="SERIALIZABLE", pool_size=1, max_overflow=0)
     engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": busy_ms / 1000, "factory": storage})
 
     def configure(connection: sqlite3.Connection, _: Any) -> None:
@@ -69,6 +59,38 @@ def connect(
     return engine
 
 
+def server(url: str, options: str = "", **more: Any) -> Engine:
+    """An engine for PostgreSQL. May raise: JournalUnfit, when its driver is not installed."""
+    try:
+        return create_engine(url, connect_args={"connect_timeout": CONNECT_S, "options": options}, **more)
+    except ModuleNotFoundError as missing:
+        raise JournalUnfit(f"{missing.name} is missing", hint='pip install "levmon[postgres]"') from None
+
+
+def hold_alone(connection: Connection) -> None:
+    """On a server the lock of the session stands for the file's. Waits as for any lock: a server needs a moment to
+
+    notice that a process was killed. May raise: LeaseHeld, DBAPIError.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    try:
+        with connection.begin():
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
+    except DBAPIError as error:
+        if is_busy(error):
+            hint = "stop it first, or use its output"
+            raise LeaseHeld("another levmon works with this journal", hint=hint) from None
+        raise
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether another transaction was in the way, and nothing of this one has happened."""
+    if getattr(error.orig, "sqlite_errorcode", None) in _BUSY:
+        return True
+    return getattr(error.orig, "sqlstate", None) in _CONFLICTS
+
+
 def file_of(url: str) -> Path | None:
     """The database's file, None where the database is a server's."""
     parsed = make_url(url)
@@ -82,6 +104,12 @@ def file_of(url: str) -> Path | None:
 def verify_durable(connection: Connection) -> None:
     """May raise: JournalUnfit, when a commit could be lost or the file is damaged."""
     if connection.dialect.name != "sqlite":
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            found = connection.exec_driver_sql(f"SHOW {setting}").scalar()
+            if found == "off":
+                raise JournalUnfit(
+                    f"the journal's server has {setting} off", hint="switch it on: commits could be lost"
+                )
         return
     for pragma, wanted in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
         found = connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
@@ -93,39 +121,41 @@ def verify_durable(connection: Connection) -> None:
             raise JournalUnfit(f"the journal is damaged: {row[0]}", hint="restore a copy, then reconcile the keys")
 
 
-def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS, defences: Defences = ALL) -> None:
+def migrate(connection: Connection, versions: Sequence[Path] = VERSIONS, defences: Defences = ALL) -> None:
     """Bring the schema to the newest version, inside the caller's transaction. May raise: JournalUnfit."""
-    version = schema_version(connection)
-    if version > len(migrations) and defences.verify:
-        raise JournalUnfit(
-            f"the journal has schema {version}; this levmon knows up to {len(migrations)}",
-            hint="use the levmon that wrote it, or a newer one",
-        )
-    if version == len(migrations):
+    found = schema_version(connection)
+    told = bool(found) and inspect(connection).has_table(VERSION.name)
+    if told and found == HEAD and versions == VERSIONS:
         return
-    for step in migrations[version:]:
-        step(connection)
-    connection.execute(META.delete().where(META.c.name == "schema_version"))
-    connection.execute(META.insert().values(name="schema_version", value=str(len(migrations))))
+    from alembic.util.exc import CommandError
+
+    try:
+        migrations.upgrade(connection, versions, stamp="" if told else found)
+    except CommandError:  # the journal's revision is none of these
+        if defences.verify:
+            raise JournalUnfit(
+                f"the journal has schema {found}; this levmon knows up to {HEAD}",
+                hint="use the levmon that wrote it, or a newer one",
+            ) from None
+    connection.execute(META.delete().where(META.c.name == "schema_version"))  # an older levmon refuses it from now on
 
 
-def schema_version(connection: Connection) -> int:
-    """0 for an empty database. May raise: JournalUnfit, when it is some other program's."""
-    look = inspect(connection)
-    if not look.has_table("meta"):
-        if not look.get_table_names():
-            return 0
+def schema_version(connection: Connection) -> str:
+    """Its revision, "" for an empty database. May raise: JournalUnfit, when it is some other program's."""
+    tables = {name for name in inspect(connection).get_table_names() if not name.startswith("history_")}
+    if not tables:
+        return ""
+    if META.name not in tables:
         raise JournalUnfit("the database is not a journal of levmon", hint="give the journal a file of its own")
-    found = connection.execute(select(META.c.value).where(META.c.name == "schema_version")).scalar()
+    if VERSION.name in tables:
+        found = connection.execute(select(VERSION.c.version_num)).scalar()
+    else:  # from before alembic
+        found = connection.execute(select(META.c.value).where(META.c.name == "schema_version")).scalar()
     if found is None or not found.isdecimal():
         raise JournalUnfit("the journal's schema version is unreadable")
-    return int(found)
+    return str(found)
 
 
 def unfit(error: DatabaseError) -> JournalUnfit:
     """What SQLite says of a file that it cannot read at all."""
     return JournalUnfit(f"the journal does not open: {error.orig}", hint="restore a copy, then reconcile the keys")
-
-
-if len(MIGRATIONS) != SCHEMA_VERSION:
-    raise AssertionError("a schema version without its migration")

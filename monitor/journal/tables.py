@@ -7,32 +7,50 @@ them are constraints here: one open action per position, one action per nonce, r
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     DDL,
     BigInteger,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     event,
     text,
 )
 from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 2
+
+class Plain(TypeDecorator[str]):
+    """Text that every database takes: PostgreSQL has no NUL, and no UTF-8 has half a surrogate."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
+    cache_ok: bool | None = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\x00", "\\u{0}").encode("utf-8", "backslashreplace").decode()
+
 
 METADATA = MetaData()
+
+VERSION = Table("journal_version", MetaData(), Column("version_num", Text, primary_key=True))
+"""Alembic's own: which revision the journal has."""
 
 META = Table(
     "meta",
     METADATA,
-    Column("name", String, primary_key=True),
-    Column("value", String, nullable=False),
+    Column("name", Plain, primary_key=True),
+    Column("value", Plain, nullable=False),
 )
 
 RECORDS = Table(
@@ -40,38 +58,38 @@ RECORDS = Table(
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("at_s", BigInteger, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("subject", String, nullable=False),
+    Column("kind", Plain, nullable=False),
+    Column("subject", Plain, nullable=False),
     Column("cause_seq", Integer),
-    Column("body", Text, nullable=False),
-    Column("prev_hash", String, nullable=False),
-    Column("hash", String, nullable=False, unique=True),
+    Column("body", Plain, nullable=False),
+    Column("prev_hash", Plain, nullable=False),
+    Column("hash", Plain, nullable=False, unique=True),
 )
 """Everything that happened, in order; `hash` covers the row and `prev_hash`, so that an edit shows."""
 
 ACTIONS = Table(
     "actions",
     METADATA,
-    Column("id", String, primary_key=True),
-    Column("position_id", String, nullable=False),
+    Column("id", Plain, primary_key=True),
+    Column("position_id", Plain, nullable=False),
     Column("chain_id", BigInteger, nullable=False),
-    Column("signer", String, nullable=False),
-    Column("state", String, nullable=False),
+    Column("signer", Plain, nullable=False),
+    Column("state", Plain, nullable=False),
     Column("open", Integer, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("intent", Text, nullable=False),
-    Column("intent_hash", String, nullable=False),
-    Column("draft", Text, nullable=False),
+    Column("intent", Plain, nullable=False),
+    Column("intent_hash", Plain, nullable=False),
+    Column("draft", Plain, nullable=False),
     Column("decision_seq", Integer, nullable=False),
     Column("nonce", BigInteger),
-    Column("mined_hash", String),
+    Column("mined_hash", Plain),
     Column("mined_number", BigInteger),
-    Column("mined_block", String),
+    Column("mined_block", Plain),
     Column("mined_ok", Integer),
     Column("created_s", BigInteger, nullable=False),
     Column("changed_s", BigInteger, nullable=False),
-    Column("retry_of", String),
-    Column("note", Text, nullable=False),
+    Column("retry_of", Plain),
+    Column("note", Plain, nullable=False),
 )
 Index(
     "one_open_action_per_position",
@@ -86,20 +104,20 @@ ATTEMPTS = Table(
     "attempts",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("action_id", String, ForeignKey("actions.id"), nullable=False, index=True),
-    Column("kind", String, nullable=False),
-    Column("stage", String, nullable=False),
+    Column("action_id", Plain, ForeignKey("actions.id"), nullable=False, index=True),
+    Column("kind", Plain, nullable=False),
+    Column("stage", Plain, nullable=False),
     Column("chain_id", BigInteger, nullable=False),
-    Column("signer", String, nullable=False),
+    Column("signer", Plain, nullable=False),
     Column("nonce", BigInteger, nullable=False),
-    Column("intent_hash", String),
+    Column("intent_hash", Plain),
     Column("gas", BigInteger, nullable=False),
-    Column("max_fee_wei", Text, nullable=False),
-    Column("tip_wei", Text, nullable=False),
+    Column("max_fee_wei", Plain, nullable=False),
+    Column("tip_wei", Plain, nullable=False),
     Column("block_number", BigInteger, nullable=False),
-    Column("raw", Text),
-    Column("hash", String, unique=True),
-    Column("said", String, nullable=False),
+    Column("raw", Plain),
+    Column("hash", Plain, unique=True),
+    Column("said", Plain, nullable=False),
 )
 """The signed byte strings. `stage`: reserved (the signer may have been asked), saved (bytes durable), sent."""
 
@@ -107,23 +125,23 @@ NONCES = Table(
     "nonces",
     METADATA,
     Column("chain_id", BigInteger, nullable=False),
-    Column("signer", String, nullable=False),
+    Column("signer", Plain, nullable=False),
     Column("nonce", BigInteger, nullable=False),
-    Column("action_id", String, ForeignKey("actions.id"), nullable=False, unique=True),
+    Column("action_id", Plain, ForeignKey("actions.id"), nullable=False, unique=True),
     UniqueConstraint("chain_id", "signer", "nonce", name="one_action_per_nonce"),
 )
 
 BUDGET = Table(
     "budget",
     METADATA,
-    Column("action_id", String, ForeignKey("actions.id"), primary_key=True),
-    Column("position_id", String, nullable=False),
+    Column("action_id", Plain, ForeignKey("actions.id"), primary_key=True),
+    Column("position_id", Plain, nullable=False),
     Column("chain_id", BigInteger, nullable=False),
-    Column("signer", String, nullable=False),
-    Column("asset", String, nullable=False),
-    Column("amount", Text, nullable=False),
-    Column("gas_wei", Text, nullable=False),
-    Column("state", String, nullable=False),
+    Column("signer", Plain, nullable=False),
+    Column("asset", Plain, nullable=False),
+    Column("amount", Plain, nullable=False),
+    Column("gas_wei", Plain, nullable=False),
+    Column("state", Plain, nullable=False),
     Column("at_s", BigInteger, nullable=False),
 )
 """What an action may cost (`reserved`) or did cost (`settled`, `at_s` = when that became final)."""
@@ -132,7 +150,7 @@ SIGNERS = Table(
     "signers",
     METADATA,
     Column("chain_id", BigInteger, primary_key=True),
-    Column("address", String, primary_key=True),
+    Column("address", Plain, primary_key=True),
     Column("next_nonce", BigInteger, nullable=False),
 )
 """Adopted keys: every nonce below `next_nonce` is accounted for, by an action here or by adoption."""
@@ -140,8 +158,8 @@ SIGNERS = Table(
 HOLDS = Table(
     "holds",
     METADATA,
-    Column("scope", String, primary_key=True),
-    Column("reason", Text, nullable=False),
+    Column("scope", Plain, primary_key=True),
+    Column("reason", Plain, nullable=False),
     Column("at_s", BigInteger, nullable=False),
 )
 """What may not be signed until a person says so: `chain:1`, `signer:1:0x..`, `position:eip155:1/...`."""
@@ -149,9 +167,9 @@ HOLDS = Table(
 LEASES = Table(
     "leases",
     METADATA,
-    Column("name", String, primary_key=True),
+    Column("name", Plain, primary_key=True),
     Column("epoch", Integer, nullable=False),
-    Column("holder", String, nullable=False),
+    Column("holder", Plain, nullable=False),
 )
 
 FINALITY = Table(
@@ -159,7 +177,7 @@ FINALITY = Table(
     METADATA,
     Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
-    Column("hash", String, nullable=False),
+    Column("hash", Plain, nullable=False),
 )
 """The highest block on which something was settled: it may never change again."""
 
@@ -168,18 +186,18 @@ OUTBOX = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("record_seq", Integer, ForeignKey("records.seq"), nullable=False),
-    Column("dedupe_key", String, nullable=False, unique=True),
-    Column("severity", String, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("dedupe_key", Plain, nullable=False, unique=True),
+    Column("severity", Plain, nullable=False),
+    Column("subject", Plain, nullable=False),
+    Column("body", Plain, nullable=False),
     Column("at_s", BigInteger, nullable=False),
     Column("delivered_s", BigInteger),
-    Column("kind", String, nullable=False, server_default="action"),
-    Column("detail", Text, nullable=False, server_default="{}"),
+    Column("kind", Plain, nullable=False, server_default="action"),
+    Column("detail", Plain, nullable=False, server_default="{}"),
     Column("chain_id", BigInteger),
     Column("block_number", BigInteger),
-    Column("block_hash", String),
-    Column("standing", String, nullable=False, server_default="final"),
+    Column("block_hash", Plain),
+    Column("standing", Plain, nullable=False, server_default="final"),
     Column("corrects", Integer),
     Column("seen_s", BigInteger),
     Column("escalated", Integer, nullable=False, server_default="0"),
@@ -205,12 +223,12 @@ Index(
 CHANNELS = Table(
     "channels",
     METADATA,
-    Column("name", String, primary_key=True),
+    Column("name", Plain, primary_key=True),
     Column("since_id", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("failing_since_s", BigInteger),
     Column("retry_s", BigInteger, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("error", Plain, nullable=False),
     Column("told", Integer, nullable=False),
     Column("delivered_s", BigInteger),
 )
@@ -222,8 +240,8 @@ that it fails. Its URL is not here.
 MESSAGES = Table(
     "messages",
     METADATA,
-    Column("key", String, primary_key=True),
-    Column("channel", String, nullable=False),
+    Column("key", Plain, primary_key=True),
+    Column("channel", Plain, nullable=False),
     Column("made_s", BigInteger, nullable=False),
     Column("done_s", BigInteger),
 )
@@ -239,17 +257,17 @@ DELIVERIES = Table(
     "deliveries",
     METADATA,
     Column("outbox_id", Integer, ForeignKey("outbox.id"), primary_key=True),
-    Column("channel", String, primary_key=True),
-    Column("message_key", String, ForeignKey("messages.key"), nullable=False, index=True),
+    Column("channel", Plain, primary_key=True),
+    Column("message_key", Plain, ForeignKey("messages.key"), nullable=False, index=True),
 )
 """Which alert is in which message: at most one for each channel."""
 
 LEVELS = Table(
     "levels",
     METADATA,
-    Column("position_id", String, primary_key=True),
-    Column("level", String, nullable=False),
-    Column("health", String, nullable=False),
+    Column("position_id", Plain, primary_key=True),
+    Column("level", Plain, nullable=False),
+    Column("health", Plain, nullable=False),
     Column("since_s", BigInteger, nullable=False),
     Column("reminded", Integer, nullable=False),
 )

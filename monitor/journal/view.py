@@ -17,6 +17,7 @@ from monitor.core.types import Address
 from monitor.journal import engine as opening
 from monitor.journal.budget import totals
 from monitor.journal.codec import action_from, alert_from, record_from
+from monitor.journal.migrations import HEAD
 from monitor.journal.outbox import ChannelState, Wants, channel_from, unmarked
 from monitor.journal.rows import Action, Alert, Hold, JournalUnfit, Record, Totals
 from monitor.journal.tables import ACTIONS, ATTEMPTS, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
@@ -44,14 +45,15 @@ class JournalView:
         if file is not None and not file.exists():
             return
         if file is not None:
-            url = f"sqlite:///file:{file.absolute()}?mode=ro&uri=true"
-        self._engine = create_engine(url, poolclass=NullPool)
+            self._engine = create_engine(f"sqlite:///file:{file.absolute()}?mode=ro&uri=true", poolclass=NullPool)
+        else:
+            self._engine = opening.server(url, poolclass=NullPool, isolation_level="REPEATABLE READ")
         try:
             with self._engine.connect() as db:
                 if not inspect(db).has_table("meta"):  # made, and not yet written
                     self._engine = None
                     return
-                if opening.schema_version(db) != len(opening.MIGRATIONS):
+                if opening.schema_version(db) != HEAD:
                     raise JournalUnfit("the journal is of another version", hint="use the levmon that writes it")
         except DatabaseError as error:
             raise opening.unfit(error) from None

@@ -159,6 +159,16 @@ def intent_for(position: int) -> Intent:
     return Intent("effect", 31337, f"position-{position}", OWNER, CONTRACT, {"effect": position, "amount": AMOUNT})
 
 
+URL_FILE = "journal.url"
+"""In a run's folder: where its journal is, if not in a file there."""
+
+
+def journal_url(folder: Path) -> str:
+    """The journal of a run."""
+    told = folder / URL_FILE
+    return told.read_text() if told.exists() else f"sqlite:///{folder / 'journal.db'}"
+
+
 class Levmon:
     """The journal and the executor, with alerts delivered to the parent."""
 
@@ -166,7 +176,7 @@ class Levmon:
         self, folder: Path, chain: ExecutionChain, line: Line, clock: Any, reach: Callable[[str], None], now_s: int
     ) -> None:
         self._line = line
-        self._journal = Journal(f"sqlite:///{folder / 'journal.db'}", now_s=now_s, probe=reach)
+        self._journal = Journal(journal_url(folder), now_s=now_s, probe=reach)
         limits = SpendLimits({ASSET: AssetLimits(AMOUNT, 10 * AMOUNT, PER_KEY_DAY)}, gas_wei_per_day=GAS_WEI_PER_DAY)
         settings = Settings({GUARDIAN.address: limits}, Rules(foreign_to_hold=100))
         self._executor = Executor(

@@ -34,10 +34,12 @@ from monitor.testing.kill_child import (
     GUARDIAN,
     PER_KEY_DAY,
     POINTS,
+    URL_FILE,
     Levmon,
     Life,
     Subject,
     Task,
+    journal_url,
     main,
 )
 from monitor.testing.model_chain import ModelChain
@@ -269,13 +271,13 @@ class KillRun:
         self.tally.rescues += sum(1 for one in wanted if self._count(one))
         self.tally.transactions += len(included)
         self.tally.blocks += self.chain.head.number
-        if (self.folder / "journal.db").exists():
+        if any((self.folder / name).exists() for name in ("journal.db", URL_FILE)):
             found += self._audit_journal()
         return found
 
     def _audit_journal(self) -> list[str]:
         included = self.chain.included(GUARDIAN.address)
-        journal = Journal(f"sqlite:///{self.folder / 'journal.db'}", now_s=self.chain.head.timestamp)
+        journal = Journal(journal_url(self.folder), now_s=self.chain.head.timestamp)
         try:
             records, actions, charges = journal.records(), journal.actions(), journal.charges()
             alerts = {alert.dedupe_key for alert in journal.pending_alerts(10**6)}

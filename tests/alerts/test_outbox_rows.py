@@ -60,25 +60,6 @@ def test_an_old_journal_is_brought_up_to_date_with_its_alerts(tmp_path: Path) ->
     JournalView(url)
 
 
-def test_a_migration_that_dies_half_way_has_not_happened(tmp_path: Path) -> None:
-    from monitor.journal.engine import MIGRATIONS
-
-    def dies(connection: object) -> None:
-        MIGRATIONS[1](connection)  # type: ignore[arg-type]
-        raise JournalUnfit("killed")
-
-    url = old_journal(tmp_path)
-    with pytest.raises(JournalUnfit, match="killed"):
-        Journal(url, now_s=NOW_S, migrations=(MIGRATIONS[0], dies))
-    with sqlite3.connect(tmp_path / "old.db") as db:
-        columns = [row[1] for row in db.execute("PRAGMA table_info(outbox)")]
-        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    db.close()
-    assert "kind" not in columns
-    assert "deliveries" not in tables
-    Journal(url, now_s=NOW_S).close()
-
-
 def test_a_level_and_its_alert_are_one_commit(tmp_path: Path) -> None:
     class Dead(Exception):
         pass

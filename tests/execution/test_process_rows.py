@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
 
 from monitor.core.actions import ActionState
 from monitor.journal.defences import ALL as ALL_OF_JOURNAL
-from monitor.journal.engine import MIGRATIONS, Migration
+from monitor.journal.migrations import VERSIONS
 from monitor.journal.rows import (
     JournalBroken,
     JournalBusy,
@@ -453,8 +452,8 @@ def test_damaged(folder: Path, off: str | None) -> None:
     assert opens_with(lambda: path.write_bytes(flip(whole))) is JournalUnfit
     assert opens_with(sql(edit)) is JournalUnfit
     assert opens_with(sql("DROP TRIGGER records_no_delete; DELETE FROM records WHERE seq = 3")) is JournalUnfit
-    assert opens_with(sql("UPDATE meta SET value = '99'")) is JournalUnfit
-    assert opens_with(sql("UPDATE meta SET value = 'x'")) is JournalUnfit
+    assert opens_with(sql("UPDATE journal_version SET version_num = '99'")) is JournalUnfit
+    assert opens_with(sql("UPDATE journal_version SET version_num = 'x'")) is JournalUnfit
     assert opens_with(sql("DROP TABLE meta")) is JournalUnfit
 
 
@@ -536,29 +535,30 @@ def test_killed_migration(folder: Path, off: str | None) -> None:
     url = f"sqlite:///{folder / 'journal.db'}"
     defences = ALL_OF_JOURNAL.without(off) if off else ALL_OF_JOURNAL
 
-    def open_with(*migrations: Migration) -> None:
-        Journal(url, now_s=0, migrations=migrations, defences=defences).close()
+    def revision(name: str, *, dies: bool) -> Path:
+        """A folder with one more revision, which makes a table and may be killed then."""
+        more = folder / name
+        more.mkdir()
+        killed = "    import os\n    os.kill(os.getpid(), 9)\n" if dies else ""
+        (more / "v3.py").write_text(
+            'from alembic import op\nrevision, down_revision = "3", "2"\n'
+            f'def upgrade():\n    op.execute("CREATE TABLE extra (x INTEGER)")\n{killed}'
+        )
+        return more
 
-    def opened(*migrations: Migration) -> type[BaseException] | None:
-        return raised(lambda: open_with(*migrations))
+    def open_with(*more: Path) -> None:
+        Journal(url, now_s=0, versions=(*VERSIONS, *more), defences=defences).close()
 
-    def half(db: Connection) -> None:
-        db.execute(text("CREATE TABLE extra (x INTEGER)"))
-        die()
+    def opened(*more: Path) -> type[BaseException] | None:
+        return raised(lambda: open_with(*more))
 
-    def full(db: Connection) -> None:
-        db.execute(text("CREATE TABLE extra (x INTEGER)"))
-
-    def fresh_half(db: Connection) -> None:
-        MIGRATIONS[0](db)
-        die()
-
-    assert in_child(lambda: open_with(fresh_half)) == -signal.SIGKILL
-    assert opened(*MIGRATIONS) is None
-    assert in_child(lambda: open_with(*MIGRATIONS, half)) == -signal.SIGKILL
-    assert opened(*MIGRATIONS) is None
-    assert opened(*MIGRATIONS, full) is None
-    assert opened(*MIGRATIONS) is JournalUnfit
+    half, full = revision("half", dies=True), revision("full", dies=False)
+    assert in_child(lambda: open_with(half)) == -signal.SIGKILL
+    assert opened() is None
+    assert in_child(lambda: open_with(half)) == -signal.SIGKILL
+    assert opened() is None
+    assert opened(full) is None
+    assert opened() is JournalUnfit
 
 
 @row("P22", "deadlines follow the chain's clock: a machine clock that jumps changes none", "chain_time")

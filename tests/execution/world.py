@@ -93,7 +93,10 @@ class World:
         port: Callable[[ModelChain], ExecutionChain] | None = None,
         seed: int = 0,
         max_head_age_s: int = 120,
+        database: str = "journal.db",
     ) -> None:
+        """`database`: a file in the folder, or a URL."""
+        self.database = database
         self.folder = folder
         in_journal = off in journal_defences.Defences.__dataclass_fields__
         self.defences = defences.ALL.without(off) if off and not in_journal else defences.ALL
@@ -118,12 +121,13 @@ class World:
         self.probes: list[str] = []
         self.start()
 
-    def open(self, name: str = "journal.db", **more: Any) -> Journal:
+    def open(self, name: str = "", **more: Any) -> Journal:
         """The journal, as a process opens it."""
-        url = f"sqlite:///{self.folder / name}"
+        name = name or self.database
+        url = name if "://" in name else f"sqlite:///{self.folder / name}"
         return Journal(url, now_s=self.now_s, probe=self.probes.append, defences=self.journal_defences, **more)
 
-    def start(self, name: str = "journal.db", **more: Any) -> None:
+    def start(self, name: str = "", **more: Any) -> None:
         """A process starts."""
         self.journal = self.open(name, **more)
         self.executor = Executor(
@@ -138,7 +142,7 @@ class World:
             probe=self.probes.append,
         )
 
-    def restart(self, name: str = "journal.db", **more: Any) -> None:
+    def restart(self, name: str = "", **more: Any) -> None:
         """The process ends and another starts."""
         self.journal.close()
         self.start(name, **more)

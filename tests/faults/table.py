@@ -30,7 +30,6 @@ OWNERS = {
 
 NOT_BUILT = {
     "R19": "not built: a followed market costs one request a block; without it, nothing is known of anybody",
-    "P21": "not built yet: the journal on PostgreSQL",
 }
 """Rows without a scenario, each with its reason."""
 
