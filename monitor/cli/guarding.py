@@ -92,6 +92,18 @@ def guardian_of(config: Config | None, path: Path | None) -> Guardian:
     return Guardian(config.guardian, base, guards(config), liquidators(config), sources(config))
 
 
+def kept_journal(config: Config, path: Path | None) -> str:
+    """The journal's URL, also of who only watches and has alerts in it. May raise: ConfigError."""
+    from pathlib import Path
+
+    from monitor.cli.telling import journal_url
+    from monitor.core.alerting import AlertsConfig
+
+    if config.guardian is not None:
+        return guardian_of(config, path).journal_url
+    return journal_url(config.alerts or AlertsConfig(), (path or Path()).absolute().parent)
+
+
 def stranger(address: str) -> Guardian:
     """A purse that is only looked at, without limits. May raise: ConfigError."""
     from monitor.core.address import parse_address

@@ -55,3 +55,10 @@ LAST = (
     .limit(1)
 )
 """The newest row of a `position_id`."""
+EVERYTHING = (
+    WHOLE.join(POSITIONS, POSITIONS.c.id == ROWS.c.position)
+    .add_columns(
+        *(POSITIONS.c[name] for name in ("position_id", "chain_id", "market", "owner", "name", "unit", "unit_decimals"))
+    )
+    .order_by(POSITIONS.c.position_id, *_OLDEST_FIRST)
+)

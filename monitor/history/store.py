@@ -42,7 +42,8 @@ class HistoryView:
             self._engine.dispose()
 
     @contextmanager
-    def _look(self) -> Iterator[Connection | None]:
+    def look(self) -> Iterator[Connection | None]:
+        """One look, None where there is nothing yet. May raise: HistoryError."""
         if self._engine is None:
             yield None
             return
@@ -51,7 +52,7 @@ class HistoryView:
 
     def positions(self) -> list[Tracked]:
         """All that have a history, by id."""
-        with self._look() as db:
+        with self.look() as db:
             if db is None:
                 return []
             query = select(POSITIONS).order_by(POSITIONS.c.position_id)
@@ -63,7 +64,7 @@ class HistoryView:
         At most about `most` rows: of each stretch of time the worst and the last, so that no moment of danger and no
         unknown is lost in drawing. May raise: HistoryError.
         """
-        with self._look() as db:
+        with self.look() as db:
             found = None if db is None else db.execute(POSITION_ID, {"position_id": position_id}).scalar()
             if db is None or found is None:
                 return []
@@ -75,7 +76,7 @@ class HistoryView:
     def newest_blocks(self, chain_id: int, most: int = 200) -> list[tuple[int, str]]:
         """Numbers and hashes of the blocks that rows rest on, newest first. May raise: HistoryError."""
         query = select(BLOCKS.c.number, BLOCKS.c.hash).where(BLOCKS.c.chain_id == chain_id)
-        with self._look() as db:
+        with self.look() as db:
             if db is None:
                 return []
             rows = db.execute(query.order_by(BLOCKS.c.number.desc()).limit(most))
@@ -151,7 +152,7 @@ class History(HistoryView):
         """What was kept last by an earlier run, or by another process."""
         if not position_ids:
             return
-        with self._look() as db:
+        with self.look() as db:
             for position_id in position_ids if db is not None else ():
                 found = db.execute(LAST, {"position_id": position_id}).first() if db is not None else None
                 if found is not None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, select
+from sqlalchemy import Connection, Engine, Table, create_engine, inspect, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
@@ -21,6 +22,19 @@ from monitor.journal.migrations import HEAD
 from monitor.journal.outbox import ChannelState, Wants, channel_from, unmarked
 from monitor.journal.rows import Action, Alert, Hold, JournalUnfit, Record, Totals
 from monitor.journal.tables import ACTIONS, ATTEMPTS, CHANNELS, HOLDS, OUTBOX, RECORDS, SIGNERS
+
+
+def _names(table: Table, but: str = "") -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns if column.name not in but.split())
+
+
+TABLES: Mapping[str, tuple[Table, tuple[str, ...]]] = {
+    "actions": (ACTIONS, _names(ACTIONS, "open intent")),
+    "attempts": (ATTEMPTS, _names(ATTEMPTS, "raw")),
+    "decisions": (RECORDS, _names(RECORDS, "kind prev_hash")),
+    "alerts": (OUTBOX, _names(OUTBOX)),
+}
+"""What is handed to other programs, with its columns. Signed bytes are not: whoever has them can send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,19 @@ class JournalView:
             query = query.where(RECORDS.c.subject == subject)
         with self._look() as db:
             return [] if db is None else [record_from(row) for row in db.execute(query).mappings()]
+
+    def everything(self, table: str) -> Iterator[dict[str, Any]]:
+        """Every row of a table of TABLES, as it is in the database, oldest first."""
+        whole, columns = TABLES[table]
+        query = select(*(whole.c[name] for name in columns)).order_by(*whole.primary_key.columns)
+        if table == "decisions":
+            query = query.where(RECORDS.c.kind == "decision")
+        if table == "actions":
+            query = query.order_by(None).order_by(ACTIONS.c.decision_seq)
+        with self._look() as db:
+            if db is not None:
+                for row in db.execution_options(yield_per=1000).execute(query).mappings():
+                    yield dict(row)
 
     def holds(self) -> tuple[Hold, ...]:
         with self._look() as db:
