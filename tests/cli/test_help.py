@@ -15,7 +15,7 @@ from monitor.cli.examples import EXAMPLES
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_shows_examples_that_it_accepts(name: str) -> None:
-    context = click.Context(app, info_name="levmon")
+    context = click.Context(app, info_name="levmon", **app.context_settings)
     command = app.get_command(context, name)
     assert command is not None
     shown = command.get_help(click.Context(command, info_name=name, parent=context))

@@ -95,7 +95,7 @@ def helped(script: str, *command: str) -> str:
 
 def parse_words(group: click.Group, words: list[str]) -> None:
     """Through click's own parser, as far as without running anything. May raise: click.UsageError."""
-    context = click.Context(group, info_name="levmon")
+    context = click.Context(group, info_name="levmon", **group.context_settings)
     command: click.Command = group
     while isinstance(command, click.Group):
         name, words = words[0], words[1:]

@@ -122,7 +122,8 @@ def test_blocks_of_the_written_page_are_right() -> None:
 
 def accepted(words: list[str]) -> None:
     """By click's own parser, without running anything. May raise: click.UsageError."""
-    context, command = click.Context(app, info_name="levmon"), app.get_command(click.Context(app), words[0])
+    context = click.Context(app, info_name="levmon", **app.context_settings)
+    command = app.get_command(context, words[0])
     assert command is not None, words
     if isinstance(command, click.Group) and len(words) > 1 and words[1] in command.commands:
         command, words = command.commands[words[1]], words[1:]
