@@ -35,9 +35,9 @@ HALF = Fraction(1, 2)
 DAY_S = 86_400
 
 
-def at_first_sight(watch: Any, _: Any) -> Any:
-    """A careless rule: once is enough."""
-    return replace(watch, streak=99)
+def at_first_sight(*_: Any) -> int:
+    """A careless count of how often: once is enough."""
+    return 99
 
 
 @row(

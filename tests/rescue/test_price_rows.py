@@ -17,8 +17,13 @@ from tests.rescue.lab import RULE, RescueLab
 pytestmark = [pytest.mark.anvil]
 
 
-def believed(watch: Any, *_: Any) -> Any:
-    return watch
+def believed(watch: Any, seen: Any) -> Any:
+    """Every price is taken as it comes."""
+    return {**watch.prices, **seen.prices}, ()
+
+
+def forgotten(*_: Any) -> None:
+    """Nobody writes it down."""
 
 
 @row(
@@ -59,7 +64,7 @@ async def test_a_price_beyond_belief(rescue: RescueLab) -> None:
     "O7",
     "started anew under such a price, it still knows what it never saw: the hold is in the journal",
     "monitor.journal.store:Journal.hold",
-    careless=believed,
+    careless=forgotten,
 )
 async def test_a_price_beyond_belief_after_a_restart(rescue: RescueLab) -> None:
     lab = rescue
