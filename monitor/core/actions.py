@@ -55,11 +55,12 @@ class ArgRule:
 
     `source`: `intent` (taken from Intent.args[name]), `owner` (Intent.owner, nothing else), or `constant` (`value`).
     `role`: what the number or address means to the signer's limits: `asset` (must be on its list), `amount` (of the
-    asset, counted against limits), `allowance` (bounded, not counted: nothing moves yet), `received` (comes in; must be
-    on its list too), `recipient` (must be the owner), `spender` (must be a contract on its list), `collateral` (another
-    asset on its list, sold for the first), `router` (must be on its list of routers), `bound` (a number that must be
-    finite), `action` (32 bytes that make the action happen once), or empty. Without an `asset` the contract called is
-    the asset. A struct has one rule for each of its fields, in order; of bytes only the constant `0x`, none, is known.
+    asset, counted against limits), `spent` (an amount, of the asset that the signer's own file names for the contract
+    called), `allowance` (bounded, not counted: nothing moves yet), `received` (comes in; must be on its list too),
+    `recipient` (must be the owner), `spender` (must be a contract on its list), `collateral` (another asset on its
+    list, sold for the first), `router` (must be on its list of routers), `bound` (a number that must be finite),
+    `action` (32 bytes that make the action happen once), or empty. Without an `asset` the contract called is the asset.
+    A struct has one rule for each of its fields, in order; of bytes only the constant `0x`, none, is known.
     `per`: so many of the number count as one unit of the asset against limits, rounded up.
     """
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from monitor.core.actions import Step
 from monitor.core.guarding import GuardSetup
 from monitor.core.liquidations import BUDGET
+from monitor.core.registry import protocol
 from monitor.core.types import Address
 from monitor.execution.limits import AssetLimits
 from monitor.pipeline.guardians import GWEI, Guardian
@@ -30,6 +31,8 @@ class ChainRules:
     contracts: dict[Address, set[str]] = field(default_factory=dict)
     markets: dict[Address, dict[str, None]] = field(default_factory=dict)
     """The ids of the markets to use, of contracts that hold many."""
+    takes: dict[Address, Address] = field(default_factory=dict)
+    """The one token that a contract takes, of contracts whose calls do not name it."""
     assets: dict[Address, AssetLimits] = field(default_factory=dict)
     symbols: dict[Address, str] = field(default_factory=dict)
     liquidate: dict[Address, AssetLimits] = field(default_factory=dict)
@@ -72,8 +75,12 @@ class ChainRules:
     def _allow(self, step: Step, kind: str) -> None:
         self.owners[step.intent.owner] = None
         self.contracts.setdefault(step.intent.to, set()).add(kind)
-        if identity := market_of(step.intent.position_id)[0].id:
-            self.markets.setdefault(step.intent.to, {})[identity.lower()] = None
+        ref = market_of(step.intent.position_id)[0]
+        if ref.id:
+            self.markets.setdefault(step.intent.to, {})[ref.id.lower()] = None
+        template = next((one for one in protocol(ref.protocol).templates if one.kind == kind), None)
+        if template is not None and any(rule.role == "spent" for rule in template.args):
+            self.takes[step.intent.to] = step.asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,8 @@ def _chain(guardian: Guardian, chain: ChainRules) -> Iterable[str]:
         yield f"kinds = [{', '.join(map(_text, sorted(kinds)))}]"
         if markets := chain.markets.get(address):
             yield f"markets = [{', '.join(map(_text, markets))}]"
+        if (token := chain.takes.get(address)) is not None:
+            yield f"asset = {_text(token)}  # {_comment(chain.symbols[token])}, which this contract takes"
     for address, limits in chain.assets.items():
         yield ""
         yield f"[[{table}.assets]]  # {_comment(chain.symbols[address])}"

@@ -23,6 +23,8 @@ from monitor.signer.keys import looks_like_key
 SIZE_LIMIT = 1_000_000
 MAX_AMOUNT = 2**128 - 2
 """No limit may be so high that it permits what tokens take for infinite."""
+COIN = frozenset({"0x0000000000000000000000000000000000000000", "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"})
+"""What stands for the chain's own coin elsewhere; here only tokens have limits."""
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
@@ -77,13 +79,23 @@ class KeyConfig(_Model):
 class ContractConfig(_Model):
     """One contract that may be called, by which kinds of intent, with at most how much ether (none unless said).
 
-    `markets`: the ids of those that may be used, where one contract holds many.
+    `markets`: the ids of those that may be used, where one contract holds many. `asset`: the one token that it takes,
+    where calls do not name it (Venus, Compound V2); without it no such call is signed. Never the chain's own coin.
     """
 
     address: ChecksumAddress
     kinds: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
     markets: Annotated[tuple[MarketId, ...], Field(strict=False)] = ()
+    asset: ChecksumAddress | None = None
     max_value_wei: Amount = 0
+
+    @model_validator(mode="after")
+    def _token(self) -> ContractConfig:
+        if self.asset in COIN:
+            raise ValueError("asset must be a token: the chain's own coin cannot be spent")
+        if self.asset is not None and self.max_value_wei:
+            raise ValueError("a contract that takes one token takes no ether along: leave out max_value_wei or asset")
+        return self
 
 
 class AssetConfig(_Model):
@@ -156,6 +168,9 @@ class SignerConfig(_Model):
                 places = [one.address for one in what]
                 if len(set(places)) != len(places):
                     raise ValueError(f"chain {chain.chain_id} lists one address twice")
+            for contract in chain.contracts:
+                if contract.asset is not None and chain.asset(contract.asset) is None:
+                    raise ValueError(f"{contract.address} takes {contract.asset}, which has no entry among the assets")
         return self
 
     def chain(self, chain_id: int) -> ChainConfig | None:

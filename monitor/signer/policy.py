@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from monitor.core.actions import Intent, SignRequest
 from monitor.core.types import Address
-from monitor.signer.config import AssetConfig, ChainConfig, SignerConfig
+from monitor.signer.config import AssetConfig, ChainConfig, ContractConfig, SignerConfig
 from monitor.signer.defences import ALL, Defences
 from monitor.signer.errors import Denied, Refusal
 from monitor.signer.templates import Bound, Templates
@@ -139,22 +139,24 @@ def _check_owner(intent: Intent, chain: ChainConfig, bound: Bound, defences: Def
 def _check_target(intent: Intent, chain: ChainConfig, bound: Bound, defences: Defences) -> AssetConfig | None:
     """The asset that the intent is about, if it is about one."""
     names_asset, spender = bound.by_role("asset"), bound.by_role("spender")
-    about_amount = bound.by_role("amount") or bound.by_role("allowance")
+    about_amount = bound.by_role("amount") or bound.by_role("spent") or bound.by_role("allowance")
+    contract = chain.contract(intent.to)
     asset_address = str(bound.value(names_asset, intent)) if names_asset else intent.to
+    if bound.by_role("spent"):
+        asset_address = _spent_by(intent, contract)
     asset = chain.asset(asset_address) if names_asset or about_amount else None
     if defences.assets and asset is None and (names_asset or about_amount):
         raise Denied(Refusal.ASSET, f"{asset_address} is not a listed asset")
     received = bound.by_role("received")
     if defences.assets and received and chain.asset(str(bound.value(received, intent))) is None:
         raise Denied(Refusal.ASSET, f"{bound.value(received, intent)} is not a listed asset to receive")
-    contract = chain.contract(intent.to)
     grants = bound.by_role("allowance") is not None and not names_asset and asset is not None
     if defences.targets and contract is None and not grants:
         raise Denied(Refusal.TARGET, f"{intent.to} is not a listed contract")
     if defences.kinds and contract and intent.kind not in contract.kinds and not grants:
         raise Denied(Refusal.KIND, f"{intent.kind} is not listed for {intent.to}")
-    if defences.spenders and spender and chain.contract(str(bound.value(spender, intent))) is None:
-        raise Denied(Refusal.SPENDER, "the spender is not a listed contract")
+    if defences.spenders and spender:
+        _check_spender(chain.contract(str(bound.value(spender, intent))), asset_address)
     _check_trade(intent, chain, bound, defences)
     market = bound.market_id(intent)
     if defences.markets and market and (contract is None or market not in contract.markets):
@@ -163,6 +165,24 @@ def _check_target(intent: Intent, chain: ChainConfig, bound: Bound, defences: De
     if defences.no_value and intent.value_wei > most:
         raise Denied(Refusal.VALUE, f"{intent.value_wei} wei are more than the {most} that may go along")
     return asset
+
+
+def _spent_by(intent: Intent, contract: ContractConfig | None) -> Address:
+    """The asset that the contract takes, which only the signer's own file says. May raise: Denied."""
+    if contract is None:
+        raise Denied(Refusal.TARGET, f"{intent.to} is not a listed contract")
+    if contract.asset is None:
+        hint = "give its entry asset = the token that the contract takes; the chain's own coin cannot be spent so"
+        raise Denied(Refusal.ASSET, f"{intent.kind}: the signer's file names no asset for {intent.to}", hint=hint)
+    return contract.asset
+
+
+def _check_spender(contract: ContractConfig | None, asset: Address) -> None:
+    """May raise: Denied. A contract that takes one asset is not approved for another."""
+    if contract is None:
+        raise Denied(Refusal.SPENDER, "the spender is not a listed contract")
+    if contract.asset not in (None, asset):
+        raise Denied(Refusal.SPENDER, f"the spender takes {contract.asset}, not {asset}")
 
 
 def _check_trade(intent: Intent, chain: ChainConfig, bound: Bound, defences: Defences) -> None:
@@ -178,7 +198,7 @@ def _check_trade(intent: Intent, chain: ChainConfig, bound: Bound, defences: Def
 
 def _check_amount(intent: Intent, bound: Bound, asset: AssetConfig | None, defences: Defences) -> int:
     """The amount that counts against the day; an allowance moves nothing yet."""
-    moved, granted = bound.by_role("amount"), bound.by_role("allowance")
+    moved, granted = bound.by_role("amount") or bound.by_role("spent"), bound.by_role("allowance")
     rule = moved or granted
     if rule is None:
         return 0

@@ -34,13 +34,13 @@ FORMAT = "levmon-template/1"
 FILE_LIMIT = 64_000
 ROLES = frozenset(
     {
-        *("", "asset", "amount", "allowance", "received", "recipient", "spender"),
+        *("", "asset", "amount", "spent", "allowance", "received", "recipient", "spender"),
         *("collateral", "router", "bound", "action"),
     }
 )
 SOURCES = frozenset({"intent", "owner", "constant"})
 ADDRESS_ROLES = frozenset({"asset", "received", "recipient", "spender", "collateral", "router"})
-AMOUNT_ROLES = frozenset({"amount", "allowance"})
+AMOUNT_ROLES = frozenset({"amount", "spent", "allowance"})
 NUMBER_ROLES = AMOUNT_ROLES | {"bound"}
 _WORD = re.compile(r"address|bool|u?int\d{1,3}|bytes\d{1,2}")
 _SIGNATURE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}(\((?:[a-z0-9]+(?:,[a-z0-9]+)*)?\))")
@@ -149,8 +149,10 @@ def bind(template: Template, called: Function) -> Bound:
     roles = [rule.role for rule in template.args if rule.role]
     if len(set(roles)) != len(roles):
         raise no("two arguments have one role")
-    if set(roles) >= AMOUNT_ROLES:
-        raise no("it moves an amount and grants an allowance at once")
+    if len(AMOUNT_ROLES & set(roles)) > 1:
+        raise no("it moves an amount and grants an allowance at once, or two amounts")
+    if {"asset", "spent"} <= set(roles):
+        raise no("it names an asset, and spends the one that the signer's file names")
     if not set(template.market) <= {rule.name for rule in template.args}:
         raise no("its market is told by arguments that it does not have")
     for rule, kind in zip(template.args, kinds, strict=True):
@@ -169,7 +171,7 @@ def _unfit(rule: ArgRule, kind: str, *, listed: bool) -> str:
     """Why no argument of that type can be what the rule says; empty if it can. `listed`: the market's id binds it."""
     if rule.source not in SOURCES or rule.role not in ROLES:
         return "has an unknown source or role"
-    if rule.per < 1 or (rule.per > 1 and rule.role != "amount"):
+    if rule.per < 1 or (rule.per > 1 and rule.role not in ("amount", "spent")):
         return "counts in a way that only an amount can, and upwards"
     if kind == "bytes" and rule.source == "constant" and not rule.role:
         return ""
