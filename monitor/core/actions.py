@@ -79,7 +79,8 @@ class Template:
     its amounts count against limits of their own. `event` is the `abi.Event` that tells afterwards what it did, and
     `told` the names of its arguments for whom, by whom, what was paid and what was received. `market`: the arguments
     which say in what market of a contract that holds many it acts; keccak256 of their words is the market's id, which
-    must be on the signer's list for that contract.
+    must be on the signer's list for that contract. `code`: the function answers 0, or the code of an error without a
+    revert; then it did nothing unless its `event` says otherwise, of that owner and by that sender.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Template:
     event: str = ""
     told: tuple[str, str, str, str] = ("", "", "", "")
     market: tuple[str, ...] = ()
+    code: bool = False
 
 
 ROUNDING = 2

@@ -65,6 +65,7 @@ class Executor:
     """One per chain and journal. `build` makes calldata from an intent, by the protocol's template.
 
     `outcome` tells in words what an included transaction did, for the record; empty where there is nothing to tell.
+    `failure` says why an included transaction that did not revert has failed all the same; empty where it has not.
     """
 
     def __init__(  # noqa: PLR0913  # the parts that it ties together
@@ -79,12 +80,13 @@ class Executor:
         *,
         recheck: Recheck | None = None,
         outcome: Callable[[Draft, Receipt], str] | None = None,
+        failure: Callable[[Draft, Receipt], str] | None = None,
         aftermath: Aftermath | None = None,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
         rules = replace(settings.rules, endpoints=chain.endpoints)
         self._bench = Workbench(
-            journal, chain, signer, build, kill, clock, settings, rules, recheck, outcome, aftermath, probe
+            journal, chain, signer, build, kill, clock, settings, rules, recheck, outcome, failure, aftermath, probe
         )
         self._lookout = Lookout(self._bench)
         self._signing = Signing(self._bench)

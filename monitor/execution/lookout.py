@@ -6,6 +6,7 @@ Start-up is recovery: until journal and chain have been laid side by side once, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from monitor.core.types import BlockRef
 from monitor.execution.concerns import Concern, Concerns, of_account
@@ -14,7 +15,7 @@ from monitor.execution.nonce import NonceView
 from monitor.execution.port import Receipt
 from monitor.execution.recovery import adopt_fresh, judge_finality, judge_nonce
 from monitor.execution.workbench import View, Workbench
-from monitor.journal.rows import Action, Hold, Severity
+from monitor.journal.rows import Action, AttemptKind, Hold, Severity
 
 
 class Lookout:
@@ -76,7 +77,7 @@ class Lookout:
         canonical: set[str] = set()
         known: frozenset[str] = frozenset()
         if hashes:
-            receipts = await self._bench.chain.receipts(hashes)
+            receipts = self._judged(action, await self._bench.chain.receipts(hashes))
             for number in {receipt.block_number for receipt in receipts.values()}:
                 canonical.add(await self._bench.chain.block_hash(number) or "")
             if not receipts:
@@ -92,3 +93,14 @@ class Lookout:
             history=history,
             health_wad=view.health.get(action.position_id),
         )
+
+    def _judged(self, action: Action, receipts: Mapping[str, Receipt]) -> Mapping[str, Receipt]:
+        """With what failed without a revert as failed. A cancel does nothing, and is meant to."""
+        if self._bench.failure is None:
+            return receipts
+        cancels = {attempt.hash for attempt in action.signed if attempt.kind is AttemptKind.CANCEL}
+        judged = dict(receipts)
+        for hash_, receipt in receipts.items():
+            if receipt.ok and hash_ not in cancels and (why := self._bench.failure(action.draft, receipt)):
+                judged[hash_] = replace(receipt, ok=False, error=why)
+        return judged

@@ -330,7 +330,7 @@ def _final(action: Action, found: Inclusion, receipt: Receipt, seen: Observation
     else:
         # a call keeps a 64th of the gas from those that it calls, so that some is left though it ran out
         out_of_gas = attempt.gas and receipt.gas_used * 64 >= attempt.gas * 63
-        to, why = ActionState.FINAL_REVERTED, "reverted" + (": out of gas" if out_of_gas else "")
+        to, why = ActionState.FINAL_REVERTED, receipt.error or "reverted" + (": out of gas" if out_of_gas else "")
         severity = Severity.CRITICAL
         if out_of_gas:
             successor = with_more_gas(action.draft, seen.head, MORE_GAS * action.draft.gas, rules.defences)

@@ -7,7 +7,7 @@ comes along as `witnesses`, because settling needs two where there are two.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -20,11 +20,15 @@ from monitor.core.types import Address, BlockRef
 
 @dataclass(frozen=True, slots=True)
 class TxCall:
-    """What a transaction does, without nonce, fees and signature."""
+    """What a transaction does, without nonce, fees and signature.
+
+    `code`: it answers 0, or the code of an error without a revert. Known of calls that we make, not of those found.
+    """
 
     to: Address
     data: bytes
     value_wei: int = 0
+    code: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Receipt:
     disputed: bool = False
     """some endpoint tells otherwise (null is not otherwise: it may lag)"""
     logs: tuple[RawLog, ...] = ()
+    error: str = ""
+    """why it is not `ok` though it did not revert"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ class RpcExecutionChain:
             found: Simulated = NotSimulated("no rung is left", unsupported=True)
             for one in rungs:
                 (reply,) = await send([_simulation(sender, [call], gas, block, one)])
-                found = _found(reply, one, 1)
+                found = _found(reply, one, [call])
                 if not isinstance(found, NotSimulated) or not found.unsupported:
                     break
             return found
@@ -229,7 +229,7 @@ class RpcExecutionChain:
 
         async def simulated(send: Send) -> Simulated:
             (reply,) = await send([_simulation(sender, calls, gas, block, Rung.SIMULATE_V1)])
-            return _found(reply, Rung.SIMULATE_V1, len(calls))
+            return _found(reply, Rung.SIMULATE_V1, calls)
 
         return await self._most(simulated, block)
 
@@ -264,11 +264,23 @@ def _simulation(sender: Address, calls: Sequence[TxCall], gas: int, block: Block
     return Request("eth_call", (fields[0], pin, _rich(sender)) if rung is Rung.OVERRIDE else (fields[0], pin))
 
 
-def _found(reply: Reply, rung: Rung, count: int) -> Simulated:
+def _found(reply: Reply, rung: Rung, asked: Sequence[TxCall]) -> Simulated:
     """May raise: BadAnswer."""
     if isinstance(reply, Failure):
         return _failed(reply)
-    return _simulated(reply.value, count) if rung is Rung.SIMULATE_V1 else Passed(None)
+    if rung is Rung.SIMULATE_V1:
+        return _simulated(reply.value, asked)
+    if asked[0].code and (error := _error_code(reply.value)):
+        return WouldRevert(error)
+    return Passed(None)
+
+
+def _error_code(answer: Any) -> str:
+    """What is wrong with the answer of a call whose 0 means success; empty if nothing. May raise: BadAnswer."""
+    word = parse_data(answer, "what the call answers")
+    if len(word) != 32:
+        return "it answers no error code: this is not the contract that was meant"
+    return f"it answers error {int.from_bytes(word, 'big')} without a revert" if any(word) else ""
 
 
 def _told(said: Simulated) -> str:
@@ -355,16 +367,18 @@ def cannot_simulate(reply: Failure) -> bool:
     return reply.code in {-32601, -32602} or "not supported" in reply.message.lower()
 
 
-def _simulated(value: Any, count: int) -> Simulated:
-    """eth_simulateV1's answer to so many calls: the first that reverts, else the last. May raise: BadAnswer."""
+def _simulated(value: Any, asked: Sequence[TxCall]) -> Simulated:
+    """eth_simulateV1's answer to these calls: the first that fails, else the last. May raise: BadAnswer."""
     try:
         calls = value[0]["calls"]
-        if len(calls) != count:
-            raise BadAnswer(f"eth_simulateV1 answered {len(calls)} calls of {count}")
-        for call in calls:
+        if len(calls) != len(asked):
+            raise BadAnswer(f"eth_simulateV1 answered {len(calls)} calls of {len(asked)}")
+        for call, meant in zip(calls, asked, strict=True):
             if parse_quantity(call["status"], "status") != 1:
                 said = str((call.get("error") or {}).get("message", "no reason"))
                 return WouldRevert(f"{said[:160]} {str(call.get('returnData') or '').removesuffix('0x')[:74]}".strip())
+            if meant.code and (error := _error_code(call["returnData"])):
+                return WouldRevert(error)
         return Passed(parse_quantity(calls[-1]["gasUsed"], "gasUsed"))
     except (TypeError, KeyError, IndexError, ValueError):
         raise BadAnswer("eth_simulateV1 answered something else than simulated calls") from None

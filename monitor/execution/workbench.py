@@ -139,6 +139,7 @@ class Workbench:
     rules: Rules
     recheck: Recheck | None
     outcome: Callable[[Draft, Receipt], str] | None
+    failure: Callable[[Draft, Receipt], str] | None
     aftermath: Aftermath | None
     probe: Callable[[str], None]
     once: Once = field(default_factory=Once)

@@ -13,12 +13,13 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import Any, Self
 
+from monitor.chain import abi
 from monitor.chain.chains import chain_info
 from monitor.chain.clock import SYSTEM, Clock
 from monitor.chain.majority import Majority
 from monitor.chain.rpc_chain import RpcChain
 from monitor.core.actions import Intent, Plan, Signed, SignRequest
-from monitor.core.errors import ChainError, LevmonError, SignerUnavailable
+from monitor.core.errors import ChainError, DecodeError, LevmonError, SignerUnavailable
 from monitor.core.registry import protocol as protocol_named
 from monitor.core.types import Address, BlockRef, Health, Known, MarketRef, NoDebt, Position, Side, Unknown
 from monitor.core.units import WAD
@@ -36,7 +37,7 @@ from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.execution.machine import Rules
-from monitor.execution.port import Signer, TxCall
+from monitor.execution.port import Receipt, Signer, TxCall
 from monitor.execution.rpc_chain import RpcExecutionChain, never_lower
 from monitor.health.solve import price_decimals
 from monitor.journal.rows import Action, Draft
@@ -125,9 +126,32 @@ def builder(templates: Templates) -> Callable[[Intent], TxCall]:
         bound = templates.get(intent.kind)
         if bound is None:
             raise Denied(Refusal.KIND, f"no template {intent.kind}")
-        return TxCall(intent.to, bound.calldata(intent), intent.value_wei)
+        return TxCall(intent.to, bound.calldata(intent), intent.value_wei, code=bound.template.code)
 
     return build
+
+
+def failure(templates: Templates) -> Callable[[Draft, Receipt], str]:
+    """Whether an included transaction that may have failed without a revert did so: by the event that it lacks."""
+
+    def failed(draft: Draft, receipt: Receipt) -> str:
+        bound = templates.get(draft.intent.kind)
+        if bound is None or not bound.template.code:
+            return ""
+        event = abi.event(bound.template.event)
+        whom, by_whom, *_ = bound.template.told
+        for log in receipt.logs:
+            if log.address != draft.intent.to or log.topics[:1] != (event.topic,):
+                continue
+            try:
+                args = event.decode(list(log.topics), log.data)
+            except DecodeError:
+                continue
+            if (args[whom], args[by_whom]) == (draft.intent.owner, draft.signer):
+                return ""
+        return f"did nothing: the contract answered an error without a revert, and there is no {event.name}"
+
+    return failed
 
 
 @cache
@@ -312,6 +336,7 @@ class Acting:
             settings,
             recheck=Recheck(chain, memory, self.build, guardian.odd_tokens, guardian.beside),
             outcome=outcome,
+            failure=failure(self.templates),
             aftermath=self.aftermath,
         )
 

@@ -153,6 +153,8 @@ def bind(template: Template, called: Function) -> Bound:
         raise no("it moves an amount and grants an allowance at once, or two amounts")
     if {"asset", "spent"} <= set(roles):
         raise no("it names an asset, and spends the one that the signer's file names")
+    if template.code and not (called.outputs == ("uint256",) and template.event and all(template.told[:2])):
+        raise no("it answers the code of an error, and names no event by which to tell that it did something")
     if not set(template.market) <= {rule.name for rule in template.args}:
         raise no("its market is told by arguments that it does not have")
     for rule, kind in zip(template.args, kinds, strict=True):

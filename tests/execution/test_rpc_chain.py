@@ -26,6 +26,8 @@ from tests.faults.proxy import FaultProxy, Item
 
 REVERTER = "0x" + "fA" * 20
 """60006000fd: reverts without a reason."""
+FAILING, WORKING = "0x" + "fB" * 20, "0x" + "fC" * 20
+"""Answer the number 3 and the number 0."""
 KEY = LocalSigner()
 
 
@@ -70,6 +72,24 @@ class TestPort:
         assert isinstance(told, Passed)
         assert told.gas is not None
         assert 21_000 < told.gas < 30_000
+
+    async def test_a_call_that_answers_an_error_code_fails_by_every_rung(self, lab: Lab) -> None:
+        """`0` is success only where the call says so of itself."""
+        head = await lab.port.head()
+        lab.node.rpc("anvil_setCode", FAILING, "0x600360005260206000f3")
+        lab.node.rpc("anvil_setCode", WORKING, "0x600060005260206000f3")
+        for rung in Rung:
+
+            async def said(to: str, *, code: bool = True, rung: Rung = rung) -> str:
+                found = await lab.port.simulate(GUARDIAN, TxCall(to, b"\x01", code=code), 100_000, head, rung)
+                return found.reason if isinstance(found, WouldRevert) else type(found).__name__
+
+            assert await said(FAILING) == "it answers error 3 without a revert", rung
+            assert await said(WORKING) == await said(FAILING, code=False) == "Passed", rung
+            assert (await said(CONTRACT)).startswith("it answers no error code"), rung
+            assert await said(REVERTER) not in {"", "Passed"}, rung
+        both = [TxCall(FAILING, b"\x01", code=True), TxCall(WORKING, b"\x01")]
+        assert isinstance(await lab.port.simulate_in_order(GUARDIAN, both, 100_000, head), WouldRevert)
 
     async def test_a_simulation_is_what_most_nodes_say(self, lab: Lab) -> None:
         url, block = str(lab.node.url), await lab.port.head()

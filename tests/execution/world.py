@@ -16,7 +16,7 @@ from monitor.execution.fees import FeePolicy
 from monitor.execution.killswitch import KillSwitch
 from monitor.execution.limits import AssetLimits, SpendLimits
 from monitor.execution.machine import Rules
-from monitor.execution.port import ExecutionChain, Signer
+from monitor.execution.port import ExecutionChain, Receipt, Signer
 from monitor.execution.sender import PrivateRelay
 from monitor.execution.transaction import DynamicFee
 from monitor.journal import defences as journal_defences
@@ -90,6 +90,7 @@ class World:
         relay: PrivateRelay | None = None,
         signer: Signer | None = None,
         recheck: Recheck | None = None,
+        failure: Callable[[Draft, Receipt], str] | None = None,
         port: Callable[[ModelChain], ExecutionChain] | None = None,
         seed: int = 0,
         max_head_age_s: int = 120,
@@ -117,7 +118,7 @@ class World:
             relay=relay,
             max_head_age_s=max_head_age_s,
         )
-        self.recheck = recheck
+        self.recheck, self.failure = recheck, failure
         self.probes: list[str] = []
         self.start()
 
@@ -139,6 +140,7 @@ class World:
             self.clock,
             self.settings,
             recheck=self.recheck,
+            failure=self.failure,
             probe=self.probes.append,
         )
 
