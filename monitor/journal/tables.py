@@ -99,6 +99,7 @@ Index(
     postgresql_where=ACTIONS.c.open == 1,
 )
 Index("actions_open", ACTIONS.c.chain_id, ACTIONS.c.open)
+Index("actions_of_position", ACTIONS.c.position_id, ACTIONS.c.open, ACTIONS.c.decision_seq)
 
 ATTEMPTS = Table(
     "attempts",
@@ -145,6 +146,7 @@ BUDGET = Table(
     Column("at_s", BigInteger, nullable=False),
 )
 """What an action may cost (`reserved`) or did cost (`settled`, `at_s` = when that became final)."""
+Index("budget_counted", BUDGET.c.signer, BUDGET.c.chain_id, BUDGET.c.state, BUDGET.c.at_s)
 
 SIGNERS = Table(
     "signers",

@@ -15,7 +15,7 @@ import pytest
 
 from monitor.core.actions import ActionState
 from monitor.journal.defences import ALL as ALL_OF_JOURNAL
-from monitor.journal.migrations import VERSIONS
+from monitor.journal.migrations import HEAD, VERSIONS
 from monitor.journal.rows import (
     JournalBroken,
     JournalBusy,
@@ -540,8 +540,8 @@ def test_killed_migration(folder: Path, off: str | None) -> None:
         more = folder / name
         more.mkdir()
         killed = "    import os\n    os.kill(os.getpid(), 9)\n" if dies else ""
-        (more / "v3.py").write_text(
-            'from alembic import op\nrevision, down_revision = "3", "2"\n'
+        (more / "newer.py").write_text(
+            f'from alembic import op\nrevision, down_revision = "newer", "{HEAD}"\n'
             f'def upgrade():\n    op.execute("CREATE TABLE extra (x INTEGER)")\n{killed}'
         )
         return more

@@ -86,8 +86,8 @@ def test_a_migration_that_fails_half_way_has_not_happened(tmp_path: Path) -> Non
     before = everything(path)
     more = tmp_path / "more"
     more.mkdir()
-    (more / "v3.py").write_text(
-        'from alembic import op\nrevision, down_revision = "3", "2"\n'
+    (more / "newer.py").write_text(
+        f'from alembic import op\nrevision, down_revision = "newer", "{HEAD}"\n'
         'def upgrade():\n    op.execute("CREATE TABLE extra (x INTEGER)")\n    op.execute("nonsense")\n'
     )
     with pytest.raises(JournalUnfit, match="nonsense"):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
 VERSIONS = (FOLDER / "versions",)
-HEAD = "2"
+HEAD = "3"
 """The newest revision; kept here so that opening a journal that has it need not load alembic."""
 
 
